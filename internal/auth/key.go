@@ -1,0 +1,178 @@
+package auth
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/cryptosigner"
+)
+
+// SigningKey is a key pair and the time in which it is used. It does not print its private part.
+type SigningKey struct {
+	KID     string // the key's id in the JWKS: its RFC 7638 thumbprint, unless another is given
+	Alg     string // the hub's own are "ES256"
+	Private crypto.Signer
+	From    time.Time // used for signing from then on, until the next key takes over
+	Until   time.Time // published, and good for verifying, until then; zero: no end is set yet
+}
+
+// NewSigningKey makes an ES256 key that is used from a time on.
+func NewSigningKey(from time.Time) SigningKey {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic("auth: no key can be made: " + err.Error()) // crypto/rand does not fail
+	}
+	return SigningKey{KID: thumbprint(private.Public()), Alg: string(jose.ES256), Private: private, From: from}
+}
+
+// MarshalPrivate gives the private key as PKCS#8 DER, for keeping it sealed.
+func (k SigningKey) MarshalPrivate() ([]byte, error) { return x509.MarshalPKCS8PrivateKey(k.Private) }
+
+// ParsePrivate reads what MarshalPrivate gave.
+func ParsePrivate(der []byte) (crypto.Signer, error) {
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, errors.New("auth: not a PKCS#8 private key")
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("auth: a %T cannot sign", key)
+	}
+	return signer, nil
+}
+
+// Format, String and LogValue give the key's id only.
+func (k SigningKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(k.String())) }
+
+// String gives the key's id only.
+func (k SigningKey) String() string { return "[signing key " + k.KID + "]" }
+
+// LogValue gives the key's id only.
+func (k SigningKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// public gives the key as it stands in a JWKS.
+func (k SigningKey) public() jose.JSONWebKey {
+	return jose.JSONWebKey{Key: k.Private.Public(), KeyID: k.KID, Algorithm: k.Alg, Use: "sig"}
+}
+
+// signer makes what signs with this key and the given typ header (RFC 7515 §4.1.9).
+func (k SigningKey) signer(typ string) (jose.Signer, error) {
+	var private any = k.Private
+	switch k.Private.(type) {
+	case *ecdsa.PrivateKey, *rsa.PrivateKey, ed25519.PrivateKey:
+	default: // a key in hardware
+		private = cryptosigner.Opaque(k.Private)
+	}
+	key := jose.SigningKey{Algorithm: jose.SignatureAlgorithm(k.Alg), Key: jose.JSONWebKey{Key: private, KeyID: k.KID}}
+	return jose.NewSigner(key, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
+}
+
+// signCompact writes claims as a JWT in compact form.
+func signCompact(signer jose.Signer, claims any) (string, error) {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", fmt.Errorf("auth: claims cannot be written: %w", err)
+	}
+	jws, err := signer.Sign(payload)
+	if err != nil {
+		return "", fmt.Errorf("auth: signing: %w", err)
+	}
+	return jws.CompactSerialize()
+}
+
+// thumbprint gives a public key's RFC 7638 thumbprint, or nothing for a kind of key that has none.
+func thumbprint(public crypto.PublicKey) string {
+	sum, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(sum)
+}
+
+// Sizes of RSA keys: less is weak (RFC 7518 §3.3), more only costs time.
+const (
+	minRSABits = 2048
+	maxRSABits = 8192
+)
+
+// algsOf gives the algorithms that a public key may be used with, the first of them by choice. The
+// algorithm follows from the key, never from a message alone: that is what makes HS256 with a public
+// key, and "none", impossible.
+func algsOf(public crypto.PublicKey) []jose.SignatureAlgorithm {
+	switch key := public.(type) {
+	case *ecdsa.PublicKey:
+		if key.Curve == elliptic.P256() {
+			return []jose.SignatureAlgorithm{jose.ES256}
+		}
+	case ed25519.PublicKey:
+		return []jose.SignatureAlgorithm{jose.EdDSA}
+	case *rsa.PublicKey:
+		if bits := key.N.BitLen(); bits >= minRSABits && bits <= maxRSABits {
+			return []jose.SignatureAlgorithm{jose.PS256, jose.RS256}
+		}
+	}
+	return nil
+}
+
+// clientAlgs are all algorithms that clients may sign with.
+var clientAlgs = []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.PS256, jose.RS256}
+
+// MarshalClientKey writes a client's private key as PEM (PKCS#8).
+func MarshalClientKey(k SigningKey) ([]byte, error) {
+	der, err := k.MarshalPrivate()
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// ParseClientKey reads a client's private key: PEM (PKCS#8, or SEC 1 for EC), or one JWK with its private part.
+// The key id is the JWK's, or else the key's thumbprint, as CheckJWKS gives it.
+func ParseClientKey(data []byte) (SigningKey, error) {
+	var jwk jose.JSONWebKey
+	if block, _ := pem.Decode(data); block != nil {
+		var err error
+		switch block.Type {
+		case "PRIVATE KEY":
+			jwk.Key, err = ParsePrivate(block.Bytes)
+		case "EC PRIVATE KEY":
+			jwk.Key, err = x509.ParseECPrivateKey(block.Bytes)
+		default:
+			err = errors.New("auth: the PEM file holds no private key in PKCS#8 form")
+		}
+		if err != nil {
+			return SigningKey{}, err
+		}
+	} else if err := jwk.UnmarshalJSON(data); err != nil {
+		return SigningKey{}, errors.New("auth: the key file is neither PEM nor a JWK")
+	}
+	private, ok := jwk.Key.(crypto.Signer)
+	if !ok {
+		return SigningKey{}, errors.New("auth: the key file holds no private key")
+	}
+	k := SigningKey{KID: jwk.KeyID, Alg: jwk.Algorithm, Private: private}
+	algs := algsOf(private.Public())
+	if len(algs) == 0 {
+		return SigningKey{}, errors.New("auth: a key is EC on P-256, Ed25519, or RSA of 2048 to 8192 bits")
+	}
+	if k.KID == "" {
+		k.KID = thumbprint(private.Public())
+	}
+	if k.Alg == "" {
+		k.Alg = string(algs[0])
+	}
+	return k, nil
+}

@@ -1,0 +1,150 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/huanxin-platform/huanxin"
+)
+
+// Rotation says how the hub's signing keys follow each other without a gap.
+type Rotation struct {
+	// Lead is how long a new key is published before it is used: longer than others keep the JWKS, and
+	// than every hub takes to read the new key.
+	Lead time.Duration
+	// Keep is how long an old key stays published after its last use: as long as anything that was signed with it
+	// may still arrive, tokens (15 minutes) and events (their retention) alike.
+	Keep time.Duration
+}
+
+// Next gives the keys after a rotation that starts now: those that are still published, each with an end,
+// and a new one. Where none can sign at present, the new key is used at once.
+func (r Rotation) Next(keys []SigningKey, now time.Time) []SigningKey {
+	next := NewSigningKey(now)
+	var out []SigningKey
+	for _, k := range keys {
+		if !k.publishedAt(now) {
+			continue
+		}
+		if !k.From.After(now) {
+			next.From = now.Add(r.Lead)
+		}
+		out = append(out, k)
+	}
+	for i := range out {
+		if out[i].Until.IsZero() {
+			out[i].Until = next.From.Add(r.Keep)
+		}
+	}
+	return append(out, next)
+}
+
+func (k SigningKey) publishedAt(now time.Time) bool { return k.Until.IsZero() || now.Before(k.Until) }
+
+// KeyRing is the hub's signing keys. It is safe for concurrent use; Replace swaps all keys at once.
+type KeyRing struct{ keys atomic.Pointer[ringKeys] }
+
+// ringKeys never changes. Its identity tells whether the ring was replaced.
+type ringKeys struct {
+	inOrder []*ringKey // by From
+	byKID   map[string]*ringKey
+}
+
+type ringKey struct {
+	SigningKey
+	jwk     jose.JSONWebKey
+	signers sync.Map // typ → jose.Signer
+}
+
+// NewKeyRing makes a ring of keys.
+func NewKeyRing(keys ...SigningKey) (*KeyRing, error) {
+	r := new(KeyRing)
+	return r, r.Replace(keys)
+}
+
+// Replace puts other keys in place of all that are there. On an error the ring stays as it was. What
+// was verified with the former keys is verified again.
+func (r *KeyRing) Replace(keys []SigningKey) error {
+	if len(keys) == 0 {
+		return errors.New("auth: a key ring needs a key")
+	}
+	fresh := &ringKeys{byKID: make(map[string]*ringKey, len(keys))}
+	for _, k := range keys {
+		if k.Private == nil || k.KID == "" {
+			return errors.New("auth: a signing key without id or private key")
+		}
+		if k.Alg != string(jose.ES256) || !slices.Contains(algsOf(k.Private.Public()), jose.ES256) {
+			return fmt.Errorf("auth: the signing key %s is not for ES256", k.KID)
+		}
+		if fresh.byKID[k.KID] != nil {
+			return fmt.Errorf("auth: two signing keys have the id %s", k.KID)
+		}
+		rk := &ringKey{SigningKey: k, jwk: k.public()}
+		fresh.byKID[k.KID] = rk
+		fresh.inOrder = append(fresh.inOrder, rk)
+	}
+	slices.SortFunc(fresh.inOrder, func(a, b *ringKey) int {
+		if c := a.From.Compare(b.From); c != 0 {
+			return c
+		}
+		if a.KID < b.KID { // every hub chooses the same
+			return -1
+		}
+		return 1
+	})
+	r.keys.Store(fresh)
+	return nil
+}
+
+// Sign writes claims as a JWT with the given typ header (RFC 7515 §4.1.9), signed with the key that is in use now.
+// One typ belongs to one purpose, so that nothing that was signed for one passes for another (RFC 8725 §3.11).
+func (r *KeyRing) Sign(now time.Time, typ string, claims any) (string, error) {
+	key := r.keys.Load().current(now)
+	if key == nil {
+		return "", huanxin.Errorf(huanxin.Unavailable, "no_signing_key", "the hub has no signing key in use")
+	}
+	signer, ok := key.signers.Load(typ)
+	if !ok {
+		s, err := key.signer(typ)
+		if err != nil {
+			return "", fmt.Errorf("auth: signing key %s: %w", key.KID, err)
+		}
+		signer, _ = key.signers.LoadOrStore(typ, s)
+	}
+	return signCompact(signer.(jose.Signer), claims)
+}
+
+// current gives the latest key that may be used, or nil.
+func (k *ringKeys) current(now time.Time) *ringKey {
+	for _, key := range slices.Backward(k.inOrder) {
+		if !now.Before(key.From) && key.publishedAt(now) {
+			return key
+		}
+	}
+	return nil
+}
+
+// published gives the key with an id, if it is good for verifying now. One that is not used yet is: another
+// hub's clock may be ahead.
+func (k *ringKeys) published(kid string, now time.Time) *ringKey {
+	if key := k.byKID[kid]; key != nil && key.publishedAt(now) {
+		return key
+	}
+	return nil
+}
+
+// JWKS gives the public keys (RFC 7517 §5): those in use, those to come, and those of which something may still arrive.
+func (r *KeyRing) JWKS(now time.Time) jose.JSONWebKeySet {
+	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+	for _, key := range r.keys.Load().inOrder {
+		if key.publishedAt(now) {
+			set.Keys = append(set.Keys, key.jwk)
+		}
+	}
+	return set
+}

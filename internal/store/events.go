@@ -1,0 +1,249 @@
+package store
+
+import (
+	"cmp"
+	"database/sql"
+	"slices"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+)
+
+// batchBits is how much of an event's id is its place in its batch.
+const batchBits = 20
+
+// MaxBatch bounds the events of one batch.
+const MaxBatch = 1 << batchBits
+
+// BeginBatch makes the caller the only writer of number events until the transaction ends, and gives the number of the
+// batch's first event. Because batches come one after the other, a number's events are in the order of their ids.
+func (t *Tx) BeginBatch() (huanxin.EventNo, error) {
+	if t.dialect.name() == "postgres" {
+		if _, err := t.exec("SELECT pg_advisory_xact_lock(7203)"); err != nil {
+			return 0, err
+		}
+	}
+	id, err := t.nextID("batch", 1)
+	return huanxin.EventNo(id << batchBits), err
+}
+
+const eventColumns = "e.id, e.carrier, e.event_id, e.number, e.kind, e.at, e.origin, e.corrects"
+
+func scanEvent(r *sql.Rows, more ...any) (huanxin.Event, error) {
+	var e huanxin.Event
+	var number, at int64
+	err := r.Scan(append([]any{&e.No, &e.Carrier, &e.ID, &number, &e.Kind, &at, &e.Origin, &e.Corrects}, more...)...)
+	if err == nil {
+		e.Number, e.At = huanxin.NumberOf(uint64(number)), fromMicros(at)
+	}
+	return e, err
+}
+
+// KnownEvents gives those of a carrier's events with these ids that have been accepted before.
+func (t *Tx) KnownEvents(carrier huanxin.PartyNo, ids []string) (map[string]huanxin.Event, error) {
+	known := map[string]huanxin.Event{}
+	if len(ids) == 0 {
+		return known, nil
+	}
+	err := t.queryEach("SELECT "+eventColumns+" FROM {rows} {join} events e ON e.carrier = $1 AND e.event_id = r.event_id",
+		[]any{int64(carrier)}, func(r *sql.Rows) error {
+			e, err := scanEvent(r)
+			known[e.ID] = e
+			return err
+		}, texts("event_id", ids))
+	return known, err
+}
+
+// NumberRow is a number's standing as it is stored.
+type NumberRow struct {
+	Number huanxin.Number
+	huanxin.Standing
+	Head huanxin.EventNo // the event accepted last; 0: none
+}
+
+const numberColumns = "n.number, n.phase, n.carrier, n.tenure, n.started_at, n.origin, n.ended_at, n.last_at, n.head"
+
+func scanNumber(r *sql.Rows) (NumberRow, error) {
+	var n NumberRow
+	var number, started, ended, last int64
+	err := r.Scan(&number, &n.Phase, &n.Carrier, &n.Tenure, &started, &n.Origin, &ended, &last, &n.Head)
+	if err == nil {
+		n.Number = huanxin.NumberOf(uint64(number))
+		n.StartedAt, n.EndedAt, n.LastAt = fromMicros(started), fromMicros(ended), fromMicros(last)
+	}
+	return n, err
+}
+
+// Standings gives the standing of those numbers that have ever been reported.
+func (t *Tx) Standings(numbers []huanxin.Number) (map[huanxin.Number]NumberRow, error) {
+	out := make(map[huanxin.Number]NumberRow, len(numbers))
+	if len(numbers) == 0 {
+		return out, nil
+	}
+	err := t.queryEach("SELECT "+numberColumns+" FROM {rows} {join} numbers n ON n.number = r.number", nil,
+		func(r *sql.Rows) error {
+			n, err := scanNumber(r)
+			out[n.Number] = n
+			return err
+		}, ints("number", digits(numbers)))
+	return out, err
+}
+
+// LockStanding gives one number's standing, which no event changes until the transaction ends. A number never reported
+// has the zero standing and is not locked.
+func (t *Tx) LockStanding(n huanxin.Number) (huanxin.Standing, error) {
+	rows, err := t.query("SELECT "+numberColumns+" FROM numbers n WHERE n.number = $1 {lock}", int64(n.Digits()))
+	if err != nil {
+		return huanxin.Standing{}, err
+	}
+	var row NumberRow
+	err = scanAll(rows, func(r *sql.Rows) error {
+		row, err = scanNumber(r)
+		return err
+	})
+	return row.Standing, err
+}
+
+func digits(numbers []huanxin.Number) []int64 {
+	out := make([]int64, len(numbers))
+	for i, n := range numbers {
+		out[i] = int64(n.Digits())
+	}
+	return out
+}
+
+// History gives all events of a number from the one accepted last.
+func (t *Tx) History(head huanxin.EventNo) ([]huanxin.Event, error) {
+	rows, err := t.query(`WITH RECURSIVE line (id) AS (
+			SELECT CAST($1 AS BIGINT) UNION ALL SELECT e.prev FROM line JOIN events e ON e.id = line.id WHERE e.prev > 0)
+		SELECT `+eventColumns+" FROM line JOIN events e ON e.id = line.id", int64(head))
+	if err != nil {
+		return nil, err
+	}
+	var out []huanxin.Event
+	err = scanAll(rows, func(r *sql.Rows) error {
+		e, err := scanEvent(r)
+		out = append(out, e)
+		return err
+	})
+	return out, err
+}
+
+// Accepted is an event that has passed the rules, with the event of its number accepted before it.
+type Accepted struct {
+	huanxin.Event
+	Prev huanxin.EventNo
+}
+
+// AppendBatch writes a batch of accepted events, whose numbers count up from what BeginBatch gave, and the standings
+// that they led to. The batch waits for its position in the log.
+func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standings []NumberRow) error {
+	if len(events) == 0 {
+		return nil
+	}
+	batch := int64(events[0].No) >> batchBits
+	n := len(events)
+	id, carrier, number, kind := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	at, origin, corrects, prev, eventID := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]string, n)
+	for i, e := range events {
+		id[i], carrier[i], number[i], kind[i] = int64(e.No), int64(e.Carrier), int64(e.Number.Digits()), int64(e.Kind)
+		at[i], origin[i], corrects[i], prev[i], eventID[i] = micros(e.At), int64(e.Origin), int64(e.Corrects), int64(e.Prev), e.ID
+	}
+	if _, err := t.execEach(`INSERT INTO events (id, carrier, event_id, number, kind, at, origin, corrects, prev)
+		SELECT id, carrier, event_id, number, kind, at, origin, corrects, prev FROM {rows}`, nil,
+		ints("id", id), ints("carrier", carrier), texts("event_id", eventID), ints("number", number), ints("kind", kind),
+		ints("at", at), ints("origin", origin), ints("corrects", corrects), ints("prev", prev)); err != nil {
+		return err
+	}
+	if _, err := t.exec("INSERT INTO event_batches (id, report, reported_at, events) VALUES ($1, $2, $3, $4)",
+		batch, report, micros(now), n); err != nil {
+		return err
+	}
+	if err := t.enqueue(logNumbers, batch, n); err != nil {
+		return err
+	}
+	return t.putStandings(standings)
+}
+
+func (t *Tx) putStandings(rows []NumberRow) error {
+	slices.SortFunc(rows, func(a, b NumberRow) int { return cmp.Compare(a.Number.Digits(), b.Number.Digits()) })
+	n := len(rows)
+	number, phase, carrier, tenure := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	started, origin, ended, last, head := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	for i, r := range rows {
+		number[i], phase[i], carrier[i], tenure[i] = int64(r.Number.Digits()), int64(r.Phase), int64(r.Carrier), int64(r.Tenure)
+		started[i], origin[i], ended[i], last[i], head[i] = micros(r.StartedAt), int64(r.Origin), micros(r.EndedAt), micros(r.LastAt), int64(r.Head)
+	}
+	_, err := t.execEach(`INSERT INTO numbers (number, phase, carrier, tenure, started_at, origin, ended_at, last_at, head)
+		SELECT number, phase, carrier, tenure, started_at, origin, ended_at, last_at, head FROM {rows} WHERE true
+		ON CONFLICT (number) DO UPDATE SET phase = excluded.phase, carrier = excluded.carrier, tenure = excluded.tenure,
+			started_at = excluded.started_at, origin = excluded.origin, ended_at = excluded.ended_at,
+			last_at = excluded.last_at, head = excluded.head`, nil,
+		ints("number", number), ints("phase", phase), ints("carrier", carrier), ints("tenure", tenure),
+		ints("started_at", started), ints("origin", origin), ints("ended_at", ended), ints("last_at", last), ints("head", head))
+	return err
+}
+
+// Report is one carrier's report of number events.
+type Report struct {
+	ID                             int64
+	Carrier                        huanxin.PartyNo
+	Client                         string
+	StartedAt, FinishedAt          time.Time
+	Accepted, Duplicates, Rejected int64
+	CompleteUntil                  time.Time // as it was stated; zero: it was not
+}
+
+// BeginReport gives a report its id.
+func (t *Tx) BeginReport(carrier huanxin.PartyNo, client string, now time.Time) (int64, error) {
+	id, err := t.nextID("report", 1)
+	if err != nil {
+		return 0, err
+	}
+	_, err = t.exec(`INSERT INTO reports (id, carrier, client, started_at, finished_at, accepted, duplicates, rejected, complete_until)
+		VALUES ($1, $2, $3, $4, 0, 0, 0, 0, 0)`, id, int64(carrier), client, micros(now))
+	return id, err
+}
+
+// FinishReport writes what became of a report. With advance its CompleteUntil is the carrier's word that it has told
+// everything until then, which never moves back.
+func (t *Tx) FinishReport(r Report, advance bool) error {
+	if _, err := t.exec(`UPDATE reports SET finished_at = $1, accepted = $2, duplicates = $3, rejected = $4, complete_until = $5
+		WHERE id = $6`, micros(r.FinishedAt), r.Accepted, r.Duplicates, r.Rejected, micros(r.CompleteUntil), r.ID); err != nil {
+		return err
+	}
+	if !advance {
+		return nil
+	}
+	_, err := t.exec(`INSERT INTO coverage (carrier, covered_since, complete_until) VALUES ($1, 0, $2)
+		ON CONFLICT (carrier) DO UPDATE SET complete_until = excluded.complete_until
+		WHERE excluded.complete_until > coverage.complete_until`, int64(r.Carrier), micros(r.CompleteUntil))
+	return err
+}
+
+// CompleteUntil gives until when a carrier has told everything; zero: it never said.
+func (t *Tx) CompleteUntil(carrier huanxin.PartyNo) (time.Time, error) {
+	var until int64
+	_, err := t.queryRow("SELECT complete_until FROM coverage WHERE carrier = $1", []any{int64(carrier)}, &until)
+	return fromMicros(until), err
+}
+
+// EventAt gives the event at a position of the number log and its position, paging upwards: at most limit events from
+// position on. Only sequenced events are seen.
+func (t *Tx) EventsFrom(position int64, limit int) ([]huanxin.Event, error) {
+	rows, err := t.query(`SELECT `+eventColumns+`
+		FROM log_positions p JOIN events e ON e.id >= p.batch * 1048576 AND e.id < (p.batch + 1) * 1048576
+		WHERE p.first > (SELECT COALESCE(MAX(first), 0) FROM log_positions WHERE first <= $1) - 1
+			AND p.first + (e.id - p.batch * 1048576) >= $1
+		ORDER BY p.first, e.id LIMIT $2`, position, limit)
+	if err != nil {
+		return nil, err
+	}
+	var out []huanxin.Event
+	err = scanAll(rows, func(r *sql.Rows) error {
+		e, err := scanEvent(r)
+		out = append(out, e)
+		return err
+	})
+	return out, err
+}

@@ -1,0 +1,49 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// migrate brings the schema to the newest version. Hubs that start at once on one PostgreSQL wait for each other.
+func (s *Store) migrate(ctx context.Context) error {
+	dir, err := fs.Sub(migrations, "migrations/"+s.Engine())
+	if err != nil {
+		return err
+	}
+	db, kind := s.db, goose.DialectPostgres
+	var opts []goose.ProviderOption
+	if s.writer != nil {
+		kind = goose.DialectSQLite3
+		// The writing connection is taken, and readers may not write: a connection for the migration alone.
+		if db, err = sql.Open("sqlite", sqliteURL(s.writer.path, "immediate", "synchronous(full)")); err != nil {
+			return err
+		}
+		db.SetMaxOpenConns(1)
+		defer func() { err = errors.Join(err, db.Close()) }()
+	} else {
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return err
+		}
+		opts = append(opts, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(kind, db, dir, opts...)
+	if err != nil {
+		return err
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package store
+
+import (
+	"database/sql"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+)
+
+// InsertRequest writes a request and gives it its id.
+func (t *Tx) InsertRequest(r huanxin.Request, seal func(huanxin.RequestID) []byte) (huanxin.RequestID, error) {
+	id, err := t.nextID("request", 1)
+	if err != nil {
+		return 0, err
+	}
+	_, err = t.exec(`INSERT INTO requests (id, sealed, lookup, tenure, started_at, origin, carrier, asked_by, submitted_at,
+			control, identity, verified_at, cancelled_at, aborted_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)`,
+		id, seal(huanxin.RequestID(id)), r.Lookup, int64(r.Tenure), micros(r.StartedAt), int64(r.Origin), int64(r.Carrier),
+		int64(r.AskedBy), micros(r.SubmittedAt), int64(r.Proof.Control), int64(r.Proof.Identity), micros(r.Proof.VerifiedAt))
+	return huanxin.RequestID(id), err
+}
+
+const requestColumns = `q.id, q.sealed, q.lookup, q.tenure, q.started_at, q.origin, q.carrier, q.asked_by, q.submitted_at,
+	q.control, q.identity, q.verified_at, q.cancelled_at, q.aborted_at`
+
+func (t *Tx) requests(where string, arg any) ([]huanxin.Request, error) {
+	rows, err := t.query("SELECT "+requestColumns+" FROM requests q WHERE "+where+" ORDER BY q.id", arg)
+	if err != nil {
+		return nil, err
+	}
+	var out []huanxin.Request
+	err = scanAll(rows, func(s *sql.Rows) error {
+		var r huanxin.Request
+		var started, submitted, verified, cancelled, aborted int64
+		err := s.Scan(&r.ID, &r.Sealed, &r.Lookup, &r.Tenure, &started, &r.Origin, &r.Carrier, &r.AskedBy, &submitted,
+			&r.Proof.Control, &r.Proof.Identity, &verified, &cancelled, &aborted)
+		r.StartedAt, r.SubmittedAt, r.Proof.VerifiedAt = fromMicros(started), fromMicros(submitted), fromMicros(verified)
+		r.CancelledAt, r.AbortedAt = fromMicros(cancelled), fromMicros(aborted)
+		out = append(out, r)
+		return err
+	})
+	return out, err
+}
+
+// Request gives a request; found is false where there is none.
+func (t *Tx) Request(id huanxin.RequestID) (r huanxin.Request, found bool, err error) {
+	all, err := t.requests("q.id = $1", int64(id))
+	if err != nil || len(all) == 0 {
+		return r, false, err
+	}
+	return all[0], true, nil
+}
+
+// LockRequest is Request, and nobody else changes the request until the transaction ends.
+func (t *Tx) LockRequest(id huanxin.RequestID) (r huanxin.Request, found bool, err error) {
+	var got int64
+	if found, err = t.queryRow("SELECT id FROM requests WHERE id = $1 {lock}", []any{int64(id)}, &got); err != nil || !found {
+		return r, false, err
+	}
+	return t.Request(id)
+}
+
+// RequestsOfTenure gives every request of a tenure, oldest first.
+func (t *Tx) RequestsOfTenure(tenure huanxin.TenureID) ([]huanxin.Request, error) {
+	return t.requests("q.tenure = $1", int64(tenure))
+}
+
+// RequestsOfNumber gives every request of a number by its keyed hash, oldest first.
+func (t *Tx) RequestsOfNumber(lookup []byte) ([]huanxin.Request, error) {
+	return t.requests("q.lookup = $1", lookup)
+}
+
+// CancelRequest marks a request as cancelled.
+func (t *Tx) CancelRequest(id huanxin.RequestID, now time.Time) error {
+	_, err := t.exec("UPDATE requests SET cancelled_at = $1 WHERE id = $2", micros(now), int64(id))
+	return err
+}
+
+// AbortTenures aborts the requests of tenures that ended, and ends their tasks. It says how many requests there were.
+func (t *Tx) AbortTenures(tenures []huanxin.TenureID, now time.Time) (int64, error) {
+	if len(tenures) == 0 {
+		return 0, nil
+	}
+	ids := make([]int64, len(tenures))
+	for i, id := range tenures {
+		ids[i] = int64(id)
+	}
+	var requests []int64
+	if err := t.queryEach(`SELECT q.id FROM {rows} {join} requests q ON q.tenure = r.tenure
+		WHERE q.cancelled_at = 0 AND q.aborted_at = 0`, nil, func(r *sql.Rows) error {
+		var id int64
+		err := r.Scan(&id)
+		requests = append(requests, id)
+		return err
+	}, ints("tenure", ids)); err != nil || len(requests) == 0 {
+		return 0, err
+	}
+	if err := t.EndTasks(requests, huanxin.TaskAborted, now); err != nil {
+		return 0, err
+	}
+	return t.execEach("UPDATE requests SET aborted_at = $1 WHERE id IN (SELECT id FROM {rows})", []any{micros(now)}, ints("id", requests))
+}
+
+// EndTasks ends what is open of requests in the given state, and marks every task of theirs as ended from outside: what
+// its app answered and the holder was not shown yet is never shown.
+func (t *Tx) EndTasks(requests []int64, state huanxin.TaskState, now time.Time) error {
+	_, err := t.execEach(`UPDATE tasks SET state = CASE WHEN open = 1 THEN $1 ELSE state END, open = 0, ended_at = $2,
+			step_at = 0, retry_at = 0
+		WHERE request IN (SELECT id FROM {rows}) AND ended_at = 0`, []any{int64(state), micros(now)}, ints("id", requests))
+	return err
+}
+
+// MoveRequests gives the requests of running tenures to the carriers that now serve their numbers.
+func (t *Tx) MoveRequests(tenures []huanxin.TenureID, carriers []huanxin.PartyNo) error {
+	if len(tenures) == 0 {
+		return nil
+	}
+	tenure, carrier := make([]int64, len(tenures)), make([]int64, len(tenures))
+	for i := range tenures {
+		tenure[i], carrier[i] = int64(tenures[i]), int64(carriers[i])
+	}
+	_, err := t.execEach(`UPDATE requests SET carrier = r.carrier FROM {rows} WHERE requests.tenure = r.tenure`, nil,
+		ints("tenure", tenure), ints("carrier", carrier))
+	return err
+}
+
+// Remembered is what a client was answered under an idempotency key.
+type Remembered struct {
+	Digest  []byte
+	Result  int64
+	Refusal string
+}
+
+// Recall gives what was answered under a key; found is false where nothing was.
+func (t *Tx) Recall(client, key string) (m Remembered, found bool, err error) {
+	found, err = t.queryRow("SELECT digest, result, refusal FROM idempotency WHERE client = $1 AND key = $2",
+		[]any{client, key}, &m.Digest, &m.Result, &m.Refusal)
+	return m, found, err
+}
+
+// Remember keeps what is answered under a key.
+func (t *Tx) Remember(client, key string, m Remembered, now time.Time) error {
+	_, err := t.exec("INSERT INTO idempotency (client, key, digest, result, refusal, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+		client, key, m.Digest, m.Result, m.Refusal, micros(now))
+	return err
+}
+
+// ClaimKey reports whether the caller is the only one that works on a key until the transaction ends, on any hub.
+func (t *Tx) ClaimKey(client, key string) (alone bool, err error) {
+	if t.dialect.name() != "postgres" {
+		return true, nil // there is one writer
+	}
+	_, err = t.queryRow("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 7204))", []any{client + "\n" + key}, &alone)
+	return alone, err
+}
+
+// ForgetKeys forgets at most limit keys that were remembered before a time, and says how many.
+func (t *Tx) ForgetKeys(before time.Time, limit int) (int64, error) {
+	res, err := t.exec(`DELETE FROM idempotency WHERE (client, key) IN
+		(SELECT client, key FROM idempotency WHERE created_at < $1 ORDER BY created_at LIMIT $2)`, micros(before), limit)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}

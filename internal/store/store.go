@@ -1,0 +1,194 @@
+// Package store keeps the hub's state in SQLite or PostgreSQL. It holds all SQL and no rules, and never sees a caller.
+//
+// Everything happens in a transaction: Write for changes, Read for a consistent look. When Write returns nil the changes
+// are on stable storage; when it returns an error either nothing was changed or (the connection broke while committing)
+// the outcome is unknown, which is why every write of the hub is idempotent.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	_ "modernc.org/sqlite"             // the driver "sqlite"
+)
+
+// Store is one database. It is safe for concurrent use.
+type Store struct {
+	dialect dialect
+	db      *sql.DB // PostgreSQL: all; SQLite: readers
+	writer  *writer // SQLite only
+}
+
+// Open connects to "sqlite:PATH" or "postgres://…" and brings its schema up to date.
+func Open(ctx context.Context, dsn string) (*Store, error) {
+	s, err := connect(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.migrate(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func connect(ctx context.Context, dsn string) (*Store, error) {
+	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
+		db, err := sql.Open("pgx", dsn)
+		if err != nil {
+			return nil, errors.New("the PostgreSQL URL cannot be read") // the cause may repeat a password
+		}
+		db.SetMaxOpenConns(16)
+		db.SetMaxIdleConns(16)
+		return &Store{dialect: postgres{}, db: db}, nil
+	}
+	path, ok := strings.CutPrefix(dsn, "sqlite:")
+	if !ok || path == "" {
+		return nil, errors.New("a database is named by sqlite:PATH or postgres://…")
+	}
+	w, err := openWriter(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	r, err := sql.Open("sqlite", sqliteURL(path, "deferred", "query_only(on)", "cache_size(-16384)"))
+	if err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	r.SetMaxOpenConns(4)
+	r.SetMaxIdleConns(4)
+	return &Store{dialect: sqlite{}, db: r, writer: w}, nil
+}
+
+// Close releases the database. Transactions under way must have ended.
+func (s *Store) Close() error {
+	if s.writer == nil {
+		return s.db.Close()
+	}
+	return errors.Join(s.db.Close(), s.writer.close())
+}
+
+// Engine gives "sqlite" or "postgres".
+func (s *Store) Engine() string { return s.dialect.name() }
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
+
+// Tx is a transaction. Its methods are the store's statements; each belongs to the file of its noun.
+type Tx struct {
+	ctx     context.Context
+	dialect dialect
+	conn    conn
+}
+
+// conn is what both a transaction of database/sql and SQLite's writing connection can do.
+type conn interface {
+	ExecContext(ctx context.Context, q string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error)
+}
+
+// maxAttempts bounds how often PostgreSQL may ask for a transaction again (deadlock, serialization).
+const maxAttempts = 5
+
+// Write runs f in a transaction and commits it. f may be run several times, so it must have no effect but through tx.
+func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
+	if s.writer != nil {
+		return s.writer.run(ctx, func(c conn) error { return f(&Tx{ctx: ctx, dialect: s.dialect, conn: c}) })
+	}
+	for attempt := 1; ; attempt++ {
+		err := s.run(ctx, nil, f)
+		if attempt == maxAttempts || !retryable(err) {
+			return err
+		}
+		time.Sleep(time.Duration(attempt) * 5 * time.Millisecond)
+	}
+}
+
+// Read runs f on one snapshot of the database, without the right to change it.
+func (s *Store) Read(ctx context.Context, f func(tx *Tx) error) error {
+	return s.run(ctx, s.dialect.readOptions(), f)
+}
+
+func (s *Store) run(ctx context.Context, opts *sql.TxOptions, f func(*Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, opts)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	if err := f(&Tx{ctx: ctx, dialect: s.dialect, conn: tx}); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+func retryable(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
+}
+
+func (t *Tx) exec(q string, args ...any) (sql.Result, error) {
+	q = t.dialect.rewrite(q)
+	res, err := t.conn.ExecContext(t.ctx, q, args...)
+	return res, wrap(q, err)
+}
+
+func (t *Tx) query(q string, args ...any) (*sql.Rows, error) {
+	q = t.dialect.rewrite(q)
+	rows, err := t.conn.QueryContext(t.ctx, q, args...)
+	return rows, wrap(q, err)
+}
+
+// queryRow scans the one row of q into dest; found is false where there is none.
+func (t *Tx) queryRow(q string, args []any, dest ...any) (found bool, err error) {
+	rows, err := t.query(q, args...)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return false, rows.Err()
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return false, wrap(q, err)
+	}
+	return true, rows.Close()
+}
+
+// wrap names the statement that failed, by its first words only: arguments may hold numbers.
+func wrap(q string, err error) error {
+	if err == nil {
+		return nil
+	}
+	q = strings.Join(strings.Fields(q), " ")
+	return fmt.Errorf("%.60s…: %w", q, err)
+}
+
+// micros gives a time as the store keeps it; the zero time is 0.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// fromMicros is the inverse of micros, in UTC.
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
+
+func bit(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,249 @@
+package store
+
+import (
+	"database/sql"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+)
+
+// InsertTasks writes new tasks and sets their ids, which are commit-ordered.
+func (t *Tx) InsertTasks(tasks []huanxin.Task) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	first, err := t.nextID("task", int64(len(tasks)))
+	if err != nil {
+		return err
+	}
+	n := len(tasks)
+	id, request, app, kind, tenure := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	created, release, due, step := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	for i := range tasks {
+		k := &tasks[i]
+		k.ID = huanxin.TaskID(first + int64(i))
+		id[i], request[i], app[i], kind[i], tenure[i] = int64(k.ID), int64(k.Request), int64(k.App), int64(k.Kind), int64(k.Tenure)
+		created[i], release[i], due[i], step[i] = micros(k.CreatedAt), micros(k.Release), micros(k.DueAt), micros(k.StepAt)
+	}
+	_, err = t.execEach(`INSERT INTO tasks (id, request, app, kind, tenure, state, open, created_at, release_at, due_at, last_step,
+			step_at, pauses, retry_at, failures, outcome, reason, late, answers, ended_at)
+		SELECT id, request, app, kind, tenure, 1, 1, created_at, release_at, due_at, 0, step_at, '', 0, 0, 0, 0, 0, 0, 0 FROM {rows}`, nil,
+		ints("id", id), ints("request", request), ints("app", app), ints("kind", kind), ints("tenure", tenure),
+		ints("created_at", created), ints("release_at", release), ints("due_at", due), ints("step_at", step))
+	return err
+}
+
+// TaskRow is a task as it is stored, with what it needs of its request.
+type TaskRow struct {
+	huanxin.Task
+	Answers int // how many are recorded
+
+	Sealed    []byte // the number
+	StartedAt time.Time
+	Origin    huanxin.TenureOrigin
+}
+
+const taskColumns = `t.id, t.request, t.app, t.kind, t.tenure, t.state, t.created_at, t.release_at, t.due_at, t.last_step, t.step_at,
+	t.pauses, t.retry_at, t.failures, t.outcome, t.reason, t.late, t.answers, t.ended_at, q.sealed, q.started_at, q.origin`
+
+func scanTask(r *sql.Rows) (TaskRow, error) {
+	var k TaskRow
+	var created, release, due, step, retry, ended, started int64
+	var pauses string
+	err := r.Scan(&k.ID, &k.Request, &k.App, &k.Kind, &k.Tenure, &k.State, &created, &release, &due, &k.Last, &step,
+		&pauses, &retry, &k.Failures, &k.Outcome, &k.Reason, &k.Late, &k.Answers, &ended, &k.Sealed, &started, &k.Origin)
+	if err != nil {
+		return k, err
+	}
+	k.CreatedAt, k.Release, k.DueAt, k.StepAt = fromMicros(created), fromMicros(release), fromMicros(due), fromMicros(step)
+	k.RetryAt, k.EndedAt, k.StartedAt = fromMicros(retry), fromMicros(ended), fromMicros(started)
+	k.Pauses, err = parsePauses(pauses)
+	return k, err
+}
+
+func (t *Tx) tasks(q string, args ...any) ([]TaskRow, error) {
+	rows, err := t.query(q, args...)
+	if err != nil {
+		return nil, err
+	}
+	var out []TaskRow
+	err = scanAll(rows, func(r *sql.Rows) error {
+		k, err := scanTask(r)
+		out = append(out, k)
+		return err
+	})
+	return out, err
+}
+
+// TasksOfRequest gives a request's tasks, oldest first.
+func (t *Tx) TasksOfRequest(id huanxin.RequestID) ([]TaskRow, error) {
+	return t.tasks("SELECT "+taskColumns+" FROM tasks t JOIN requests q ON q.id = t.request WHERE t.request = $1 ORDER BY t.id", int64(id))
+}
+
+// OpenTasks gives at most limit of an app's open tasks after an id, in the order of their ids. A state of 0 is any.
+func (t *Tx) OpenTasks(app huanxin.PartyNo, state huanxin.TaskState, after huanxin.TaskID, limit int) ([]TaskRow, error) {
+	return t.tasks("SELECT "+taskColumns+` FROM tasks t JOIN requests q ON q.id = t.request
+		WHERE t.app = $1 AND t.open = 1 AND t.id > $2 AND ($3 = 0 OR t.state = $3) ORDER BY t.id LIMIT $4`,
+		int64(app), int64(after), int64(state), limit)
+}
+
+// TasksByID gives those of the tasks that exist, and nobody else changes them until the transaction ends.
+func (t *Tx) TasksByID(ids []huanxin.TaskID) (map[huanxin.TaskID]TaskRow, error) {
+	out := make(map[huanxin.TaskID]TaskRow, len(ids))
+	if len(ids) == 0 {
+		return out, nil
+	}
+	list := make([]int64, len(ids))
+	for i, id := range ids {
+		list[i] = int64(id)
+	}
+	slices.Sort(list)
+	lock := ""
+	if t.dialect.name() == "postgres" {
+		lock = " ORDER BY t.id FOR UPDATE OF t"
+	}
+	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.id = r.id {join} requests q ON q.id = t.request`+lock, nil,
+		func(r *sql.Rows) error {
+			k, err := scanTask(r)
+			out[k.ID] = k
+			return err
+		}, ints("id", slices.Compact(list)))
+	return out, err
+}
+
+// Deliver marks the queued ones among tasks as delivered.
+func (t *Tx) Deliver(ids []huanxin.TaskID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	list := make([]int64, len(ids))
+	for i, id := range ids {
+		list[i] = int64(id)
+	}
+	// The sum keeps the planner from an index on state, which is slower than the key by orders of magnitude.
+	_, err := t.execEach("UPDATE tasks SET state = 2 WHERE id IN (SELECT id FROM {rows}) AND (state + 0) = 1", nil, ints("id", list))
+	return err
+}
+
+// UpdateTasks writes what answers and the clock change of tasks.
+func (t *Tx) UpdateTasks(rows []TaskRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	slices.SortFunc(rows, func(a, b TaskRow) int { return int(a.ID - b.ID) })
+	n := len(rows)
+	id, state, open, due, last := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	step, retry, failures, outcome := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	reason, late, answers, ended, pauses := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]string, n)
+	for i := range rows {
+		k := &rows[i]
+		id[i], state[i], open[i], due[i], last[i] = int64(k.ID), int64(k.State), bit(k.State.Open()), micros(k.DueAt), int64(k.Last)
+		step[i], retry[i], failures[i], outcome[i] = micros(k.StepAt), micros(k.RetryAt), int64(k.Failures), int64(k.Outcome)
+		reason[i], late[i], answers[i], ended[i] = int64(k.Reason), bit(k.Late), int64(k.Answers), micros(k.EndedAt)
+		pauses[i] = formatPauses(k.Pauses)
+	}
+	changed, err := t.execEach(`UPDATE tasks SET state = r.state, open = r.open, due_at = r.due_at, last_step = r.last_step,
+			step_at = r.step_at, retry_at = r.retry_at, failures = r.failures, outcome = r.outcome, reason = r.reason,
+			late = r.late, answers = r.answers, ended_at = r.ended_at, pauses = r.pauses
+		FROM {rows} WHERE tasks.id = r.id`, nil,
+		ints("id", id), ints("state", state), ints("open", open), ints("due_at", due), ints("last_step", last),
+		ints("step_at", step), ints("retry_at", retry), ints("failures", failures), ints("outcome", outcome),
+		ints("reason", reason), ints("late", late), ints("answers", answers), ints("ended_at", ended), texts("pauses", pauses))
+	if err == nil && changed != int64(n) {
+		err = fmt.Errorf("update tasks: %d of %d rows changed", changed, n)
+	}
+	return err
+}
+
+// AnswerRow is an answer as it is recorded: the n-th of its task, from 1.
+type AnswerRow struct {
+	Task   huanxin.TaskID
+	N      int
+	Client string
+	huanxin.Answer
+}
+
+// InsertAnswers records answers.
+func (t *Tx) InsertAnswers(rows []AnswerRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	n := len(rows)
+	task, nth, outcome, reason := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	at, late, void := make([]int64, n), make([]int64, n), make([]int64, n)
+	link, note, client := make([]string, n), make([]string, n), make([]string, n)
+	for i := range rows {
+		a := &rows[i]
+		task[i], nth[i], outcome[i], reason[i] = int64(a.Task), int64(a.N), int64(a.Outcome), int64(a.Reason)
+		at[i], late[i], void[i] = micros(a.At), bit(a.Late), bit(a.Void)
+		link[i], note[i], client[i] = a.Link, a.Note, a.Client
+	}
+	_, err := t.execEach(`INSERT INTO answers (task, n, outcome, reason, link, note, client, at, late, void)
+		SELECT task, n, outcome, reason, link, note, client, at, late, void FROM {rows}`, nil,
+		ints("task", task), ints("n", nth), ints("outcome", outcome), ints("reason", reason), texts("link", link),
+		texts("note", note), texts("client", client), ints("at", at), ints("late", late), ints("void", void))
+	return err
+}
+
+// AnswersOfRequest gives every answer to a request's tasks, oldest first.
+func (t *Tx) AnswersOfRequest(id huanxin.RequestID) (map[huanxin.TaskID][]huanxin.Answer, error) {
+	rows, err := t.query(`SELECT a.task, a.outcome, a.reason, a.link, a.note, a.at, a.late, a.void
+		FROM tasks t JOIN answers a ON a.task = t.id WHERE t.request = $1 ORDER BY a.task, a.n`, int64(id))
+	if err != nil {
+		return nil, err
+	}
+	out := map[huanxin.TaskID][]huanxin.Answer{}
+	err = scanAll(rows, func(r *sql.Rows) error {
+		var task huanxin.TaskID
+		var a huanxin.Answer
+		var at int64
+		err := r.Scan(&task, &a.Outcome, &a.Reason, &a.Link, &a.Note, &at, &a.Late, &a.Void)
+		a.At = fromMicros(at)
+		out[task] = append(out[task], a)
+		return err
+	})
+	return out, err
+}
+
+// formatPauses writes pauses as "from-to,from-": microseconds, the last one open.
+func formatPauses(ps []huanxin.Pause) string {
+	var b strings.Builder
+	for i, p := range ps {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.FormatInt(micros(p.From), 10) + "-")
+		if !p.To.IsZero() {
+			b.WriteString(strconv.FormatInt(micros(p.To), 10))
+		}
+	}
+	return b.String()
+}
+
+func parsePauses(s string) ([]huanxin.Pause, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var out []huanxin.Pause
+	for _, part := range strings.Split(s, ",") {
+		from, to, _ := strings.Cut(part, "-")
+		f, err := strconv.ParseInt(from, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("pauses of a task: %w", err)
+		}
+		p := huanxin.Pause{From: fromMicros(f)}
+		if to != "" {
+			v, err := strconv.ParseInt(to, 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("pauses of a task: %w", err)
+			}
+			p.To = fromMicros(v)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
