@@ -60,9 +60,6 @@ func DateOf(t time.Time, loc *time.Location) Date {
 // String writes the date as YYYY-MM-DD.
 func (d Date) String() string { return fmt.Sprintf("%04d-%02d-%02d", d.Year, d.Month, d.Day) }
 
-// IsZero reports whether d is no day.
-func (d Date) IsZero() bool { return d == Date{} }
-
 // AddDays gives the day n days later, or earlier where n is negative.
 func (d Date) AddDays(n int) Date {
 	y, m, day := time.Date(d.Year, d.Month, d.Day+n, 0, 0, 0, 0, time.UTC).Date()
@@ -92,20 +89,16 @@ func (d Date) In(loc *time.Location) (first, next time.Time) {
 func (d Date) start(loc *time.Location) time.Time {
 	t := time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, loc)
 	change, nextChange := t.ZoneBounds()
-	if DateOf(t, loc).Before(d) { // put forward over midnight; time.Date resolved it backwards
+	if DateOf(t, loc).Before(d) { // put forward over midnight, and time.Date went back
 		return nextChange
 	}
 	if change.IsZero() {
 		return t
 	}
-	before := change.Add(-1)
-	_, oldOffset := before.Zone()
+	_, oldOffset := change.Add(-1).Zone()
 	_, offset := t.Zone()
 	if twice := t.Add(time.Duration(offset-oldOffset) * time.Second); twice.Before(change) && twice.Before(t) {
 		return twice // put back over midnight: 00:00 comes twice
-	}
-	if DateOf(before, loc).Before(d) && !DateOf(change, loc).Before(d) {
-		return change // put forward over midnight; time.Date resolved it forwards
 	}
 	return t
 }

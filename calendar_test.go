@@ -246,7 +246,7 @@ func TestADayIsTheInstantsThatFallOnIt(t *testing.T) {
 		}
 	}
 	for _, zone := range zones { // the days around every change of a clock
-		for at := time.Date(1880, 1, 1, 0, 0, 0, 0, time.UTC).In(zone); at.Year() < 2040; {
+		for at := time.Date(1880, 1, 1, 0, 0, 0, 0, time.UTC).In(zone); at.Year() < 2037; {
 			d := huanxin.DateOf(at, zone)
 			for n := -2; n <= 2; n++ {
 				check(t, d.AddDays(n), zone)

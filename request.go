@@ -231,9 +231,32 @@ func (r *Request) State(views []TaskView, now time.Time) RequestState {
 // MaxApps bounds how many apps a request may name.
 const MaxApps = 10_000
 
-// TaskOpen refuses a second open task for one app, tenure and kind (rule 13). Whether one is open is worked out from
-// released views only (rule 4).
-func TaskOpen(i int, app string) FieldError {
-	return FieldError{Field: "apps[" + strconv.Itoa(i) + "]", Code: "task_open",
-		Detail: "a task for " + app + " is open for this number already"}
+// AppField names what is wrong with the i-th app of a request.
+func AppField(i int, code, detail string) FieldError {
+	return FieldError{Field: "apps[" + strconv.Itoa(i) + "]", Code: code, Detail: detail}
+}
+
+// MayAskAgain says whether the task whose view is views[i] may be asked again: after a released view other than clean,
+// the newest task of its app and kind, and at most once a day (rule 13 bounds how often an app is asked). Of a request that
+// was aborted nothing is asked: its tenure is over.
+func MayAskAgain(r *Request, views []TaskView, i int, now time.Time, d Durations) error {
+	if !r.AbortedAt.IsZero() {
+		return Errorf(Conflict, "request_ended", "the tenure is over")
+	}
+	if !r.CancelledAt.IsZero() {
+		return Errorf(Conflict, "request_ended", "the request was cancelled: make a new one")
+	}
+	v := views[i]
+	for _, o := range views[i+1:] {
+		if o.App == v.App && o.Kind == v.Kind {
+			return Errorf(Conflict, "asked_again", "the app was asked again already: look at the newer task")
+		}
+	}
+	if !v.View.AskAgain() {
+		return Errorf(Conflict, "not_released", "an app can be asked again after a released view other than clean")
+	}
+	if v.Since.After(now.Add(-d.Day())) && v.View != ViewActionRequired && v.View != ViewExpired {
+		return Ineligible(IneligibleTooMany)
+	}
+	return nil
 }

@@ -230,6 +230,15 @@ func (t Task) Requeue() Task {
 	return t
 }
 
+// Reopen puts an open task back into the app's queue because the holder asks again, say after having done what
+// action_required asked for. The clock runs on.
+func (t Task) Reopen(now time.Time, d Durations, cal *Calendar) Task {
+	t.resume(now, d, cal)
+	t.Outcome, t.Reason, t.RetryAt = 0, 0, time.Time{}
+	t.unlessLate(TaskQueued)
+	return t
+}
+
 // Backoff is how long a task that failed n times waits: a minute, doubling to six hours.
 func Backoff(n int) time.Duration {
 	return min(time.Minute<<min(max(n-1, 0), 9), 6*time.Hour)
@@ -243,3 +252,6 @@ func TaskDigest(id, app string, k TaskKind, n Number, tenure string, started tim
 		started.UTC().Format(time.RFC3339Nano), origin)
 	return hex.EncodeToString(h.Sum(nil))
 }
+
+// SaysAgain reports whether an answer without effect was recorded already.
+func (t *Task) SaysAgain(a Answer) bool { return t.Outcome == a.Outcome && t.Reason == a.Reason }

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -33,7 +32,7 @@ const (
 	assertionLifetime = 2 * time.Minute
 )
 
-// Why an authentication failed, for the audit. Only the first four may be told to the outsider.
+// Why an authentication failed, for the audit. Only the first four are told to the outsider.
 const (
 	whyExpired         = "assertion_expired"
 	whyWrongTime       = "assertion_not_valid_now"
@@ -83,7 +82,7 @@ func Assertion(key SigningKey, clientID, audience string, now time.Time) (string
 // attempt is one try of a client to say who it is.
 type attempt struct {
 	e         *TokenEndpoint
-	ctx       context.Context //nolint:containedctx // lives as long as one call
+	r         *http.Request
 	now       time.Time
 	challenge bool // 401 goes with WWW-Authenticate: Basic
 }
@@ -97,7 +96,7 @@ func (a *attempt) refuse(client *huanxin.Client, why string) error {
 		id = client.ID
 	}
 	if a.e.Refused != nil {
-		a.e.Refused(a.ctx, id, why)
+		a.e.Refused(a.r.Context(), id, why)
 	}
 	description := "client authentication failed"
 	switch why {
@@ -115,7 +114,7 @@ func (a *attempt) refuse(client *huanxin.Client, why string) error {
 
 // authenticate finds out which client asks, by exactly one method (RFC 6749 §2.3).
 func (e *TokenEndpoint) authenticate(r *http.Request, form params, now time.Time) (*huanxin.Client, error) {
-	a := &attempt{e: e, ctx: r.Context(), now: now}
+	a := &attempt{e: e, r: r, now: now}
 	header := r.Header.Values("Authorization")
 	assertion, asserted := form["client_assertion"]
 	kind, kinded := form["client_assertion_type"]
@@ -126,7 +125,7 @@ func (e *TokenEndpoint) authenticate(r *http.Request, form params, now time.Time
 		return nil, invalidRequest("a client authenticates by exactly one method")
 	case len(header) == 1:
 		a.challenge = true
-		return a.bySecret(r, form["client_id"])
+		return a.bySecret(form["client_id"])
 	case asserted != kinded:
 		return nil, invalidRequest("client_assertion and client_assertion_type go together")
 	case asserted && kind != assertionType:
@@ -141,8 +140,8 @@ func (e *TokenEndpoint) authenticate(r *http.Request, form params, now time.Time
 
 // bySecret is HTTP Basic with id and secret in form encoding (RFC 6749 §2.3.1). An unknown client, one without a
 // secret and one with another secret cost the same and get the same answer.
-func (a *attempt) bySecret(r *http.Request, formID string) (*huanxin.Client, error) {
-	user, password, ok := r.BasicAuth()
+func (a *attempt) bySecret(formID string) (*huanxin.Client, error) {
+	user, password, ok := a.r.BasicAuth()
 	if !ok {
 		return nil, a.refuse(nil, whyMalformed)
 	}
@@ -151,7 +150,7 @@ func (a *attempt) bySecret(r *http.Request, formID string) (*huanxin.Client, err
 	if err1 != nil || err2 != nil || formID != "" && formID != id {
 		return nil, a.refuse(nil, whyMalformed)
 	}
-	client, disabled, err := a.e.Lookup.find(a.ctx, id)
+	client, disabled, err := a.e.Lookup.find(a.r.Context(), id)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +188,7 @@ func (a *attempt) byAssertion(assertion, formID string) (*huanxin.Client, error)
 	}
 	// The claims are unproven until the signature is checked: they only choose the keys.
 	head := jws.Signatures[0].Protected
-	client, disabled, err := a.e.Lookup.find(a.ctx, claims.Issuer)
+	client, disabled, err := a.e.Lookup.find(a.r.Context(), claims.Issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +210,7 @@ func (a *attempt) byAssertion(assertion, formID string) (*huanxin.Client, error)
 		return nil, a.refuse(client, why)
 	}
 	// The last step, so that nobody else uses up a client's jti, and one is used up only where it counts.
-	fresh, err := a.e.Replay(a.ctx, client.ID, claims.ID, claims.Expiry.Time().Add(assertionSkew))
+	fresh, err := a.e.Replay(a.r.Context(), client.ID, claims.ID, claims.Expiry.Time().Add(assertionSkew))
 	if err != nil {
 		return nil, err
 	}

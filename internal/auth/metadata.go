@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,15 +13,14 @@ import (
 
 // Metadata is what the hub says of itself (RFC 8414 §2).
 type Metadata struct {
-	Issuer               string   `json:"issuer"`
-	TokenEndpoint        string   `json:"token_endpoint"`
-	JWKSURI              string   `json:"jwks_uri"`
-	ScopesSupported      []string `json:"scopes_supported"`
-	ResponseTypes        []string `json:"response_types_supported"` // required, and empty: there is no authorization endpoint
-	GrantTypes           []string `json:"grant_types_supported"`
-	AuthMethods          []string `json:"token_endpoint_auth_methods_supported"`
-	AuthSigningAlgs      []string `json:"token_endpoint_auth_signing_alg_values_supported"`
-	ServiceDocumentation string   `json:"service_documentation,omitempty"`
+	Issuer          string   `json:"issuer"`
+	TokenEndpoint   string   `json:"token_endpoint"`
+	JWKSURI         string   `json:"jwks_uri"`
+	ScopesSupported []string `json:"scopes_supported"`
+	ResponseTypes   []string `json:"response_types_supported"` // required, and empty: there is no authorization endpoint
+	GrantTypes      []string `json:"grant_types_supported"`
+	AuthMethods     []string `json:"token_endpoint_auth_methods_supported"`
+	AuthSigningAlgs []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 }
 
 // NewMetadata gives the metadata of the hub with this issuer URL.
@@ -38,23 +38,16 @@ func NewMetadata(issuer string) Metadata {
 	}
 	for _, kind := range []huanxin.PartyKind{huanxin.CarrierParty, huanxin.AppParty, huanxin.RegulatorParty, huanxin.OperatorParty} {
 		for _, s := range huanxin.ScopesOf(kind) {
-			m.addScope(string(s))
+			if !slices.Contains(m.ScopesSupported, string(s)) {
+				m.ScopesSupported = append(m.ScopesSupported, string(s))
+			}
 		}
 	}
 	return m
 }
 
-func (m *Metadata) addScope(s string) {
-	for _, have := range m.ScopesSupported {
-		if have == s {
-			return
-		}
-	}
-	m.ScopesSupported = append(m.ScopesSupported, s)
-}
-
-// CheckIssuer refuses an issuer URL that others could not compare byte by byte (RFC 8414 §2): it is https, or http on
-// this machine, has a host, and no credentials, query, fragment or trailing slash.
+// CheckIssuer refuses an issuer URL that others could not compare byte by byte (RFC 8414 §2): it is https (http is for
+// the demo), has a host, and no credentials, query, fragment or trailing slash.
 func CheckIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	switch {

@@ -16,6 +16,7 @@ const (
 	LotID     IDKind = 'l'
 	NoticeID  IDKind = 'o'
 	CaseID    IDKind = 'k'
+	MessageID IDKind = 'm'
 )
 
 // prefixes are what ids of each kind begin with. They hold no underscore but the last.
@@ -29,6 +30,7 @@ var prefixes = [256]string{
 	LotID:     "lot_",
 	NoticeID:  "ntc_",
 	CaseID:    "case_",
+	MessageID: "msg_",
 }
 
 // Prefix gives what every id of the kind begins with.

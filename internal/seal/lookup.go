@@ -58,3 +58,18 @@ func (l *lookupKey) sum(n huanxin.Number) []byte {
 	l.macs.Put(m)
 	return out
 }
+
+// MAC gives a keyed digest of any other bytes that hold a number, such as a request's body, so that they can be compared
+// later without being kept. Its form is that of Lookup's.
+func (k *Keys) MAC(data []byte) []byte {
+	l := k.lookups[0]
+	m := l.macs.Get().(*mac)
+	m.Reset()
+	m.Write([]byte{'b'})
+	m.Write(data)
+	out := make([]byte, LookupSize)
+	binary.BigEndian.PutUint32(out, l.id)
+	copy(out[4:], m.Sum(m.out[:0]))
+	l.macs.Put(m)
+	return out
+}

@@ -81,15 +81,14 @@ type Message struct {
 	Attempts  int
 }
 
-// InsertMessage queues a message and gives its id.
-func (t *Tx) InsertMessage(party huanxin.PartyNo, body func(id int64) string, now time.Time) (int64, error) {
-	id, err := t.nextID("message", 1)
-	if err != nil {
-		return 0, err
-	}
-	_, err = t.exec(`INSERT INTO messages (id, party, body, created_at, attempts, next_at, delivered_at, last_error)
-		VALUES ($1, $2, $3, $4, 0, $4, 0, '')`, id, int64(party), body(id), micros(now))
-	return id, err
+// NextMessage gives the id of the next message.
+func (t *Tx) NextMessage() (int64, error) { return t.nextID("message", 1) }
+
+// InsertMessage queues a message under the id that NextMessage gave.
+func (t *Tx) InsertMessage(m Message) error {
+	_, err := t.exec(`INSERT INTO messages (id, party, body, created_at, attempts, next_at, delivered_at, last_error)
+		VALUES ($1, $2, $3, $4, 0, $4, 0, '')`, m.ID, int64(m.Party), m.Body, micros(m.CreatedAt))
+	return err
 }
 
 // MessagesDue gives at most limit messages that are to be sent at now.

@@ -171,3 +171,12 @@ func (t *Tx) Lease(name, holder string, now time.Time, ttl time.Duration) (bool,
 	n, err := res.RowsAffected()
 	return n == 1, err
 }
+
+// Setting gives the value that a name was given first: value, unless it has one already.
+func (t *Tx) Setting(name, value string) (string, error) {
+	if _, err := t.exec("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", name, value); err != nil {
+		return "", err
+	}
+	_, err := t.queryRow("SELECT value FROM settings WHERE name = $1", []any{name}, &value)
+	return value, err
+}

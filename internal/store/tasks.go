@@ -247,3 +247,12 @@ func parsePauses(s string) ([]huanxin.Pause, error) {
 	}
 	return out, nil
 }
+
+// Task gives a task; found is false where there is none.
+func (t *Tx) Task(id huanxin.TaskID) (k TaskRow, found bool, err error) {
+	all, err := t.tasks("SELECT "+taskColumns+" FROM tasks t JOIN requests q ON q.id = t.request WHERE t.id = $1", int64(id))
+	if err != nil || len(all) == 0 {
+		return k, false, err
+	}
+	return all[0], true, nil
+}

@@ -60,6 +60,11 @@ CREATE TABLE counters (
 );
 INSERT INTO counters (name, value) VALUES ('task', 0), ('registry', 1);
 
+CREATE TABLE settings (
+  name  TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+);
+
 CREATE TABLE leases (
   name   TEXT    PRIMARY KEY,
   holder TEXT    NOT NULL,

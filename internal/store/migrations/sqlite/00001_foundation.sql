@@ -52,6 +52,11 @@ CREATE TABLE counters (
 ) STRICT;
 INSERT INTO counters (name, value) VALUES ('batch', 0), ('audit', 0), ('report', 0), ('request', 0), ('task', 0), ('step', 0), ('message', 0), ('registry', 1);
 
+CREATE TABLE settings (
+  name  TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE leases (
   name   TEXT    PRIMARY KEY,
   holder TEXT    NOT NULL,

@@ -1,0 +1,330 @@
+package core
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/seal"
+	"github.com/huanxin-platform/huanxin/internal/store"
+)
+
+// EventLine is one line of a report: an event, or why the line is none.
+type EventLine struct {
+	Line  int64
+	Event huanxin.Event // Carrier and No are not set yet
+	Err   error         // a *huanxin.Error
+}
+
+// Rejection is one refused line of a line-wise body.
+type Rejection struct {
+	Line   int64
+	ID     string // as the sender named it; may be empty
+	Code   string
+	Detail string
+}
+
+// maxRejections is how many refused lines are listed; all are counted.
+const maxRejections = 10_000
+
+// Receipt is the answer to a line-wise body.
+type Receipt struct {
+	ID            string
+	Accepted      int64
+	Duplicates    int64
+	Rejected      []Rejection
+	RejectedTotal int64
+	// CompleteUntil is until when the carrier has told everything, as the hub now takes it; zero: it never said.
+	CompleteUntil time.Time
+	untold        bool // a line was refused that the carrier may yet tell right
+}
+
+func (r *Receipt) reject(line int64, id string, err error) {
+	r.RejectedTotal++
+	code, text := huanxin.CodeOf(err), ""
+	if e, ok := err.(*huanxin.Error); ok {
+		text = e.Detail
+		if len(e.Fields) == 1 && e.Code == "invalid" {
+			code = e.Fields[0].Code
+		}
+	}
+	r.untold = r.untold || code != "number_kind_unsupported"
+	if len(r.Rejected) < maxRejections {
+		r.Rejected = append(r.Rejected, Rejection{Line: line, ID: id, Code: code, Detail: text})
+	}
+}
+
+// reportChunk is how many lines go into one transaction: enough to make its cost small, little enough to keep others
+// waiting for some tens of milliseconds at most.
+const reportChunk = 4096
+
+// ReportEvents takes a carrier's report. Each good line is accepted or known already when it returns; a bad one is refused
+// with its number and stops nothing. An error of lines itself (a body that breaks off) ends the report after what was
+// accepted; sending it again is harmless. completeUntil, unless zero, is the carrier's word that it has now told
+// everything until then: it is taken when no line was refused but for its number's kind, for then something is still untold.
+func (h *Hub) ReportEvents(ctx context.Context, who huanxin.Caller, lines iter.Seq2[EventLine, error], completeUntil time.Time) (Receipt, error) {
+	r := &reporter{h: h, who: who}
+	started := now()
+	if err := h.beginReport(ctx, who, completeUntil, &r.report); err != nil {
+		return r.receipt, err
+	}
+	r.receipt.ID = h.keys.ID(seal.ReceiptID, r.report)
+	broken := inChunks(lines, reportChunk, func(chunk []EventLine) error { return r.take(ctx, chunk) })
+	return r.finish(ctx, started, completeUntil, broken)
+}
+
+func (h *Hub) beginReport(ctx context.Context, who huanxin.Caller, completeUntil time.Time, id *int64) error {
+	may := who.May(huanxin.CarrierParty, huanxin.ScopeNumbersReport)
+	return h.act(ctx, who, "events.begin", may, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) (err error) {
+		if completeUntil.After(now.Add(huanxin.MaxAhead)) {
+			return huanxin.BadField("complete_until", "in_future", "must not be more than 5 minutes ahead of the hub's clock")
+		}
+		*id, err = tx.BeginReport(who.Party.No, who.Client, now)
+		entry.Subject = h.keys.ID(seal.ReceiptID, *id)
+		return err
+	})
+}
+
+// inChunks collects lines while the chunk before them is being written: reading and writing overlap.
+func inChunks[T any](lines iter.Seq2[T, error], size int, take func([]T) error) error {
+	chunks, failed := make(chan []T, 1), make(chan struct{})
+	var readErr error
+	go func() {
+		defer close(chunks)
+		chunk := make([]T, 0, size)
+		for line, err := range lines {
+			if err != nil {
+				readErr = err
+				break
+			}
+			if chunk = append(chunk, line); len(chunk) == size {
+				select {
+				case chunks <- chunk:
+				case <-failed:
+					return
+				}
+				chunk = make([]T, 0, size)
+			}
+		}
+		if len(chunk) > 0 {
+			select {
+			case chunks <- chunk:
+			case <-failed:
+			}
+		}
+	}()
+	for chunk := range chunks {
+		if err := take(chunk); err != nil {
+			close(failed)
+			for range chunks { // until the reader has stopped
+			}
+			return err
+		}
+	}
+	return readErr
+}
+
+type reporter struct {
+	h       *Hub
+	who     huanxin.Caller
+	report  int64
+	receipt Receipt
+}
+
+// take writes one chunk in one transaction.
+func (r *reporter) take(ctx context.Context, lines []EventLine) error {
+	var c *chunk
+	err := r.h.act(ctx, r.who, "events.report", nil, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
+		c = &chunk{tx: tx, now: now, carrier: r.who.Party.No, cooling: r.h.snapshot().cooling, fresh: map[string]huanxin.Event{},
+			pending: map[huanxin.Number][]huanxin.Event{}, before: map[huanxin.Number]huanxin.Standing{}}
+		if err := c.load(lines); err != nil {
+			return err
+		}
+		for i := range lines {
+			if err := c.take(&lines[i]); err != nil {
+				return err
+			}
+		}
+		aborted, err := c.save(r.report)
+		entry.Subject = r.receipt.ID
+		entry.Detail = detail(map[string]any{"accepted": len(c.accepted), "duplicates": c.out.Duplicates,
+			"rejected": c.out.RejectedTotal, "aborted": aborted})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.receipt.Accepted += int64(len(c.accepted))
+	r.receipt.Duplicates += c.out.Duplicates
+	r.receipt.RejectedTotal += c.out.RejectedTotal
+	r.receipt.untold = r.receipt.untold || c.out.untold
+	room := min(maxRejections-len(r.receipt.Rejected), len(c.out.Rejected))
+	r.receipt.Rejected = append(r.receipt.Rejected, c.out.Rejected[:room]...)
+	return nil
+}
+
+// finish closes the report. What was accepted stays accepted, whatever broke off.
+func (r *reporter) finish(ctx context.Context, started, completeUntil time.Time, broken error) (Receipt, error) {
+	advance := broken == nil && !completeUntil.IsZero() && !r.receipt.untold
+	err := r.h.store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
+		if err := tx.FinishReport(store.Report{ID: r.report, Carrier: r.who.Party.No, StartedAt: started, FinishedAt: now(),
+			Accepted: r.receipt.Accepted, Duplicates: r.receipt.Duplicates, Rejected: r.receipt.RejectedTotal,
+			CompleteUntil: completeUntil}, advance); err != nil {
+			return err
+		}
+		r.receipt.CompleteUntil, err = tx.CompleteUntil(r.who.Party.No)
+		return err
+	})
+	if broken != nil {
+		return r.receipt, broken
+	}
+	return r.receipt, err
+}
+
+// cooling gives how long a carrier freezes a cancelled number.
+func (s *registrySnapshot) cooling(no huanxin.PartyNo) time.Duration {
+	days := huanxin.MinCoolingDays
+	if p := s.parties[no]; p != nil {
+		days = max(days, p.CoolingDays)
+	}
+	return time.Duration(days) * 24 * time.Hour
+}
+
+// chunk is the lines of one transaction on their way into the log.
+type chunk struct {
+	tx      *store.Tx
+	now     time.Time
+	carrier huanxin.PartyNo
+	cooling huanxin.Cooling
+	out     Receipt
+
+	next      huanxin.EventNo
+	known     map[string]huanxin.Event // accepted before, by the carrier's id
+	fresh     map[string]huanxin.Event // accepted here, by the carrier's id
+	pending   map[huanxin.Number][]huanxin.Event
+	standings map[huanxin.Number]store.NumberRow
+	before    map[huanxin.Number]huanxin.Standing
+	accepted  []store.Accepted
+}
+
+// load reads what the lines are judged against.
+func (c *chunk) load(lines []EventLine) (err error) {
+	if c.next, err = c.tx.BeginBatch(); err != nil {
+		return err
+	}
+	var ids []string
+	var numbers []huanxin.Number
+	for i := range lines {
+		if l := &lines[i]; l.Err == nil {
+			ids = append(ids, l.Event.ID)
+			if l.Event.CorrectsID != "" {
+				ids = append(ids, l.Event.CorrectsID)
+			}
+			numbers = append(numbers, l.Event.Number)
+		}
+	}
+	if c.known, err = c.tx.KnownEvents(c.carrier, ids); err != nil {
+		return err
+	}
+	c.standings, err = c.tx.Standings(numbers)
+	return err
+}
+
+// take judges one line. Only a fault of ours is an error.
+func (c *chunk) take(l *EventLine) error {
+	if l.Err != nil {
+		c.out.reject(l.Line, l.Event.ID, l.Err)
+		return nil
+	}
+	e := l.Event
+	e.Carrier, e.No = c.carrier, c.next
+	if e.CorrectsID != "" {
+		e.Corrects = c.find(e.CorrectsID).No
+	}
+	if old := c.find(e.ID); old.No != 0 {
+		if e.Same(&old) {
+			c.out.Duplicates++
+		} else {
+			c.out.reject(l.Line, e.ID, huanxin.Errorf(huanxin.Refused, "id_conflict", "this id was used for another event"))
+		}
+		return nil
+	}
+	if err := e.Check(c.now); err != nil {
+		c.out.reject(l.Line, e.ID, err)
+		return nil
+	}
+	row := c.standings[e.Number]
+	var broken error
+	after, err := row.Judge(e, func() []huanxin.Event {
+		var past []huanxin.Event
+		if c.stored(row) != 0 {
+			past, broken = c.tx.History(c.stored(row))
+		}
+		return append(past, c.pending[e.Number]...)
+	}, c.cooling)
+	if broken != nil {
+		return broken
+	}
+	if err != nil {
+		c.out.reject(l.Line, e.ID, err)
+		return nil
+	}
+	c.accept(e, row, after)
+	return nil
+}
+
+func (c *chunk) find(id string) huanxin.Event {
+	if e, ok := c.fresh[id]; ok {
+		return e
+	}
+	return c.known[id]
+}
+
+// stored gives the newest event of a number that is in the store already: those of this chunk are not.
+func (c *chunk) stored(row store.NumberRow) huanxin.EventNo {
+	if p := c.pending[row.Number]; len(p) > 0 {
+		for _, a := range c.accepted {
+			if a.No == p[0].No {
+				return a.Prev
+			}
+		}
+	}
+	return row.Head
+}
+
+func (c *chunk) accept(e huanxin.Event, row store.NumberRow, after huanxin.Standing) {
+	if _, seen := c.before[e.Number]; !seen {
+		c.before[e.Number] = row.Standing
+	}
+	c.accepted = append(c.accepted, store.Accepted{Event: e, Prev: row.Head})
+	c.fresh[e.ID] = e
+	c.pending[e.Number] = append(c.pending[e.Number], e)
+	c.standings[e.Number] = store.NumberRow{Number: e.Number, Standing: after, Head: e.No}
+	c.next++
+}
+
+// save writes what was accepted, and what follows from it: requests of tenures that ended are aborted, those of numbers
+// that were ported go to the new carrier. It says how many were aborted.
+func (c *chunk) save(report int64) (aborted int64, err error) {
+	rows := make([]store.NumberRow, 0, len(c.before))
+	var ended, moved []huanxin.TenureID
+	var to []huanxin.PartyNo
+	for n, before := range c.before {
+		row := c.standings[n]
+		rows = append(rows, row)
+		switch {
+		case before.EndedBy(&row.Standing):
+			ended = append(ended, before.Tenure)
+		case before.Held() && before.Carrier != row.Carrier:
+			moved, to = append(moved, before.Tenure), append(to, row.Carrier)
+		}
+	}
+	if err := c.tx.AppendBatch(report, c.now, c.accepted, rows); err != nil {
+		return 0, err
+	}
+	if err := c.tx.MoveRequests(moved, to); err != nil {
+		return 0, err
+	}
+	return c.tx.AbortTenures(ended, c.now)
+}

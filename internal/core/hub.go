@@ -1,0 +1,148 @@
+// Package core holds the use cases of the hub, and is the only writer of its state.
+//
+// Every use case has one shape: a Caller is refused unless it may; a transaction is opened and the time fixed once; a pure
+// rule of the root package decides; the result is saved with an audit entry in the same transaction; readers are woken. A
+// refusal is recorded too. When a use case returns nil, what it did is on stable storage.
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/seal"
+	"github.com/huanxin-platform/huanxin/internal/store"
+)
+
+// Options is what a Hub is made of. All of it is needed.
+type Options struct {
+	Store     *store.Store
+	Keys      *seal.Keys
+	Calendar  *huanxin.Calendar
+	Durations huanxin.Durations
+	Log       *slog.Logger
+}
+
+// Hub runs the use cases. It is safe for concurrent use, and any number of hubs may share one PostgreSQL database.
+type Hub struct {
+	store     *store.Store
+	keys      *seal.Keys
+	calendar  *huanxin.Calendar
+	durations huanxin.Durations
+	log       *slog.Logger
+	registry  registry
+	inFlight  sync.Map // idempotency keys that are being worked on here
+	hint      chan struct{}
+}
+
+// New gives a hub on a store. It refuses a key file that is not the one the store was written with.
+func New(ctx context.Context, o Options) (*Hub, error) {
+	if err := o.Durations.Validate(); err != nil {
+		return nil, err
+	}
+	h := &Hub{store: o.Store, keys: o.Keys, calendar: o.Calendar, durations: o.Durations, log: o.Log, hint: make(chan struct{}, 1)}
+	mine := o.Keys.Fingerprint()
+	var theirs string
+	err := o.Store.Write(ctx, func(tx *store.Tx) (err error) {
+		theirs, err = tx.Setting("key_file", mine)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if theirs != mine {
+		return nil, errors.New("the key file is not the one that this database was written with: put the right one in its place")
+	}
+	return h, h.Refresh(ctx)
+}
+
+// Store gives the store for the checks of its health.
+func (h *Hub) Ping(ctx context.Context) error { return h.store.Ping(ctx) }
+
+// Engine gives "sqlite" or "postgres".
+func (h *Hub) Engine() string { return h.store.Engine() }
+
+// Durations gives the service's times.
+func (h *Hub) Durations() huanxin.Durations { return h.durations }
+
+// Calendar gives the calendar of working days.
+func (h *Hub) Calendar() *huanxin.Calendar { return h.calendar }
+
+// Hints gives a channel that receives soon after something was written. It is a hint: the database is the truth.
+func (h *Hub) Hints() <-chan struct{} { return h.hint }
+
+func (h *Hub) wake() {
+	select {
+	case h.hint <- struct{}{}:
+	default:
+	}
+}
+
+// now fixes the time, as exactly as the store keeps it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// act is the shape of every use case that changes something. f fills the entry's subject and detail; its *huanxin.Error is
+// a refusal, which is recorded in a transaction of its own after f's is undone.
+func (h *Hub) act(ctx context.Context, who huanxin.Caller, action string, may error,
+	f func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error) error {
+	at := now()
+	entry := store.AuditEntry{At: at, Client: who.Client, Action: action, Detail: "{}"}
+	if who.Party != nil {
+		entry.Party = who.Party.No
+	}
+	err := may
+	if err == nil {
+		err = h.store.Write(ctx, func(tx *store.Tx) error {
+			e := entry
+			if err := f(tx, at, &e); err != nil {
+				entry.Subject = e.Subject
+				return err
+			}
+			return tx.Audit(e)
+		})
+	}
+	if err != nil {
+		h.recordRefusal(ctx, entry, err)
+		return err
+	}
+	h.wake()
+	return nil
+}
+
+// recordRefusal writes down that a known caller was refused. Faults of ours are no refusals, and neither is a caller that
+// is too fast: it would fill the log.
+func (h *Hub) recordRefusal(ctx context.Context, entry store.AuditEntry, err error) {
+	var e *huanxin.Error
+	if !errors.As(err, &e) || entry.Party == 0 {
+		return
+	}
+	switch e.Kind {
+	case huanxin.Internal, huanxin.Unauthenticated, huanxin.Limited, huanxin.Unavailable:
+		return
+	}
+	entry.Refused = e.Code
+	entry.Detail = detail(map[string]any{"reason": e.Reason})
+	err = h.store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.Audit(entry) })
+	if err != nil {
+		h.log.Error("a refusal could not be recorded", "action", entry.Action, "error", err)
+		return
+	}
+	h.wake()
+}
+
+// detail writes an audit entry's detail. It is never given a number.
+func detail(v map[string]any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "{}"
+	}
+	return string(b)
+}
+
+func notFound(what string) error {
+	return huanxin.Errorf(huanxin.NotFound, "not_found", "there is no such "+what)
+}

@@ -1,0 +1,274 @@
+package core
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/auth"
+	"github.com/huanxin-platform/huanxin/internal/outbound"
+	"github.com/huanxin-platform/huanxin/internal/store"
+)
+
+// registryAge is how old the hub's picture of the registry may be when a client is looked up: well below the 5 seconds
+// within which a disabled client's tokens must stop.
+const registryAge = 2 * time.Second
+
+type registry struct {
+	refresh sync.Mutex
+	now     atomic.Pointer[registrySnapshot]
+}
+
+// registrySnapshot is the whole registry at one version. It never changes.
+type registrySnapshot struct {
+	version int64
+	at      time.Time
+	parties map[huanxin.PartyNo]*huanxin.Party
+	byID    map[string]*huanxin.Party
+	apps    []*huanxin.Party // enabled, by number
+	clients map[string]*huanxin.Client
+}
+
+// Refresh reads the registry if it has changed.
+func (h *Hub) Refresh(ctx context.Context) error {
+	h.registry.refresh.Lock()
+	defer h.registry.refresh.Unlock()
+	old := h.registry.now.Load()
+	snap := &registrySnapshot{at: time.Now(), parties: map[huanxin.PartyNo]*huanxin.Party{},
+		byID: map[string]*huanxin.Party{}, clients: map[string]*huanxin.Client{}}
+	err := h.store.Read(ctx, func(tx *store.Tx) error {
+		v, err := tx.RegistryVersion()
+		if err != nil {
+			return err
+		}
+		if old != nil && old.version == v {
+			same := *old
+			same.at = snap.at
+			snap = &same
+			return nil
+		}
+		snap.version = v
+		return snap.load(tx)
+	})
+	if err == nil {
+		h.registry.now.Store(snap)
+	}
+	return err
+}
+
+func (s *registrySnapshot) load(tx *store.Tx) error {
+	parties, err := tx.Parties()
+	if err != nil {
+		return err
+	}
+	for i := range parties {
+		p := &parties[i]
+		s.parties[p.No], s.byID[p.ID] = p, p
+		if p.Kind == huanxin.AppParty && !p.Disabled {
+			s.apps = append(s.apps, p)
+		}
+	}
+	clients, err := tx.Clients()
+	if err != nil {
+		return err
+	}
+	for i := range clients {
+		c := &clients[i]
+		c.Party = *s.parties[c.Party.No]
+		s.clients[c.ID] = c
+	}
+	return nil
+}
+
+func (h *Hub) snapshot() *registrySnapshot { return h.registry.now.Load() }
+
+// Client gives a client of the registry as it was at most 2 seconds ago; nil: there is none. A client of a disabled
+// party is disabled.
+func (h *Hub) Client(ctx context.Context, id string) (*huanxin.Client, error) {
+	if time.Since(h.snapshot().at) > registryAge {
+		if err := h.Refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
+	c := h.snapshot().clients[id]
+	if c != nil && c.Party.Disabled && !c.Disabled {
+		off := *c
+		off.Disabled = true
+		return &off, nil
+	}
+	return c, nil
+}
+
+// Party gives a party by its id; nil: there is none.
+func (h *Hub) Party(id string) *huanxin.Party { return h.snapshot().byID[id] }
+
+// PartyByNo gives a party by its number; nil: there is none.
+func (h *Hub) PartyByNo(no huanxin.PartyNo) *huanxin.Party { return h.snapshot().parties[no] }
+
+// Parties gives every party, by number.
+func (h *Hub) Parties() []*huanxin.Party {
+	var out []*huanxin.Party
+	for _, p := range h.snapshot().parties {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b *huanxin.Party) int { return int(a.No - b.No) })
+	return out
+}
+
+// Operator is the caller behind the hub's own commands: whoever may run them on the machine.
+func Operator() huanxin.Caller {
+	return huanxin.Caller{Party: &huanxin.Party{ID: "operator", Kind: huanxin.OperatorParty}, Client: "command",
+		Scopes: huanxin.Scopes{huanxin.ScopeAdmin}}
+}
+
+func mayAdmin(who huanxin.Caller) error { return who.May(huanxin.OperatorParty, huanxin.ScopeAdmin) }
+
+var partyID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
+
+// PutParty adds a party to the registry, or changes the one with the same id, whose kind stays.
+func (h *Hub) PutParty(ctx context.Context, who huanxin.Caller, p huanxin.Party, loopback bool) error {
+	err := h.act(ctx, who, "party.put", mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
+		entry.Subject = p.ID
+		if err := checkParty(&p, loopback); err != nil {
+			return err
+		}
+		if old := h.Party(p.ID); old != nil && old.Kind != p.Kind {
+			return huanxin.Errorf(huanxin.Conflict, "party_exists", "a party of another kind has this id")
+		}
+		no, err := tx.PutParty(p, now)
+		entry.Detail = detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return h.Refresh(ctx)
+}
+
+func checkParty(p *huanxin.Party, loopback bool) error {
+	switch {
+	case !partyID.MatchString(p.ID):
+		return huanxin.BadField("id", "malformed", "a party's id is 1 to 64 characters of a-z, 0-9 and dashes, not at its ends")
+	case p.NameZh == "" || p.NameEn == "":
+		return huanxin.BadField("name", "required", "a party has a Chinese and an English name")
+	case p.Kind == huanxin.AppParty && len(p.Kinds) == 0:
+		return huanxin.BadField("kinds", "required", "an app serves at least one kind of task")
+	case p.Kind == huanxin.CarrierParty && p.CoolingDays < huanxin.MinCoolingDays:
+		return huanxin.BadField("cooling_days", "too_short", "a carrier freezes a cancelled number for at least 90 days")
+	case p.ReleaseDelay < 0:
+		return huanxin.BadField("release_delay", "negative", "a delay is not negative")
+	}
+	if p.Contact.Webhook != "" {
+		return outbound.CheckURL(p.Contact.Webhook, loopback)
+	}
+	return nil
+}
+
+// DisableParty switches a party off or on again. Its tokens stop within 5 seconds.
+func (h *Hub) DisableParty(ctx context.Context, who huanxin.Caller, id string, disabled bool) error {
+	p := h.Party(id)
+	if p == nil {
+		return notFound("party")
+	}
+	changed := *p
+	changed.Disabled = disabled
+	return h.PutParty(ctx, who, changed, true)
+}
+
+// NewClient is what a client of a party is to be.
+type NewClient struct {
+	ID     string
+	Party  string
+	Scopes huanxin.Scopes // empty: all that its party's kind may have
+	// Exactly one: a fresh secret is made, or a key set is registered.
+	Secret bool
+	JWKS   []byte
+}
+
+// AddClient adds a client, and gives its secret if it has one: only its hash is kept, so it is shown this once.
+func (h *Hub) AddClient(ctx context.Context, who huanxin.Caller, in NewClient) (secret string, err error) {
+	return h.putClient(ctx, who, "client.add", in, func(old *huanxin.Client, p *huanxin.Party) (huanxin.Client, error) {
+		if old != nil {
+			return huanxin.Client{}, huanxin.Errorf(huanxin.Conflict, "client_exists", "a client has this id already")
+		}
+		if !partyID.MatchString(in.ID) {
+			return huanxin.Client{}, huanxin.BadField("id", "malformed", "a client's id is 1 to 64 characters of a-z, 0-9 and dashes, not at its ends")
+		}
+		if p == nil {
+			return huanxin.Client{}, notFound("party")
+		}
+		allowed := huanxin.ScopesOf(p.Kind)
+		c := huanxin.Client{ID: in.ID, Party: *p, Scopes: in.Scopes}
+		if len(c.Scopes) == 0 {
+			c.Scopes = allowed
+		}
+		for _, s := range c.Scopes {
+			if !allowed.Has(s) {
+				return c, huanxin.BadField("scopes", "not_allowed", string(s)+" is not for a party of kind "+p.Kind.String())
+			}
+		}
+		return c, nil
+	})
+}
+
+// RotateClient gives a client a new secret or key set; the old one stops at once, or within 5 seconds at other hubs.
+func (h *Hub) RotateClient(ctx context.Context, who huanxin.Caller, id string, jwks []byte) (secret string, err error) {
+	in := NewClient{ID: id, Secret: jwks == nil, JWKS: jwks}
+	return h.putClient(ctx, who, "client.rotate", in, func(old *huanxin.Client, _ *huanxin.Party) (huanxin.Client, error) {
+		if old == nil {
+			return huanxin.Client{}, notFound("client")
+		}
+		return *old, nil
+	})
+}
+
+func (h *Hub) putClient(ctx context.Context, who huanxin.Caller, action string, in NewClient,
+	make func(old *huanxin.Client, p *huanxin.Party) (huanxin.Client, error)) (secret string, err error) {
+	err = h.act(ctx, who, action, mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
+		entry.Subject = in.ID
+		snap := h.snapshot()
+		c, err := make(snap.clients[in.ID], snap.byID[in.Party])
+		if err != nil {
+			return err
+		}
+		c.SecretHash, c.JWKS = nil, nil
+		if in.Secret == (in.JWKS != nil) {
+			return huanxin.BadField("jwks", "required", "a client has either a secret or a key set")
+		}
+		if in.Secret {
+			secret, c.SecretHash = auth.NewSecret()
+		} else if c.JWKS, err = auth.CheckJWKS(in.JWKS); err != nil {
+			return err
+		}
+		entry.Detail = detail(map[string]any{"party": c.Party.ID, "scopes": c.Scopes.String(), "secret": in.Secret})
+		return tx.PutClient(c, now)
+	})
+	if err != nil {
+		return "", err
+	}
+	return secret, h.Refresh(ctx)
+}
+
+// UseAssertion remembers a client's assertion and reports whether it was new (RFC 7523 §3, jti).
+func (h *Hub) UseAssertion(ctx context.Context, client, jti string, exp time.Time) (fresh bool, err error) {
+	err = h.store.Write(ctx, func(tx *store.Tx) (err error) {
+		fresh, err = tx.UseAssertion(client, jti, exp, now())
+		return err
+	})
+	return fresh, err
+}
+
+// RefusedClient records that a client of the registry failed to authenticate. Unknown names are not recorded: anyone
+// could fill the log with them.
+func (h *Hub) RefusedClient(ctx context.Context, client, why string) {
+	c := h.snapshot().clients[client]
+	if c == nil {
+		return
+	}
+	h.recordRefusal(ctx, store.AuditEntry{At: now(), Party: c.Party.No, Client: client, Action: "token"},
+		&huanxin.Error{Kind: huanxin.Forbidden, Code: "invalid_client", Reason: why})
+}

@@ -1,0 +1,6 @@
+package pgtest
+
+var (
+	Require  = require
+	Binaries = binaries
+)
