@@ -37,7 +37,7 @@ type Durations struct {
 	CompanyDay    int // at its start
 	RegulatorDay  int // at its start
 	ExpireDay     int // at its end
-	// MaxPause is how long one action_required stops the clock. It is counted in calendar time: of the two readings of
+	// MaxPause is how long action_required stops a task's clock, all times together. It is counted in calendar time: of the two readings of
 	// "at most 7 days" the shorter harms no holder.
 	MaxPause time.Duration
 
@@ -125,10 +125,15 @@ func (d Durations) divide(x time.Duration) time.Duration {
 	return time.Duration(math.Round(float64(x)/d.Speed/1e3)) * time.Microsecond
 }
 
-// Delivery is within what time of submission a task is to be delivered.
-func (d Durations) Delivery() time.Duration { return d.divide(d.DeliverWithin) }
+// leastDelivery bounds Delivery from below where Speed divides it: apps poll in real time.
+const leastDelivery = 2 * time.Second
 
-// LongestPause is how long one action_required stops the clock at most.
+// Delivery is within what time of submission a task is to be delivered. Divided it is at least 2 seconds, or the whole.
+func (d Durations) Delivery() time.Duration {
+	return max(d.divide(d.DeliverWithin), min(leastDelivery, d.DeliverWithin))
+}
+
+// LongestPause is how long action_required stops the clock of a task at most, all times together.
 func (d Durations) LongestPause() time.Duration { return d.divide(d.MaxPause) }
 
 // SlotLength is the time from one release slot to the next.
@@ -147,16 +152,24 @@ func (d Durations) Day() time.Duration { return d.divide(d.RequestDay) }
 func (d Durations) Month() time.Duration { return d.divide(d.RequestMonth) }
 
 // Pause is a time in which a task's clock stands still: from an answer action_required to the next answer. To is zero
-// while it lasts. It counts for LongestPause at most, each pause by itself.
+// while it lasts.
 type Pause struct{ From, To time.Time }
 
-// end gives when the clock runs again: an instant of the future while the pause lasts.
-func (p Pause) end(longest time.Duration) time.Time {
-	latest := p.From.Add(longest)
-	if p.To.IsZero() || p.To.After(latest) {
-		return latest
+// stops gives when the clock really stands still: all pauses of a task together for budget at most, or an app could stop
+// its clock for ever by answering in turns. A pause that lasts is given its latest end. Pauses are given oldest first.
+func stops(pauses []Pause, budget time.Duration) []Pause {
+	if len(pauses) == 0 {
+		return nil
 	}
-	return p.To
+	out := make([]Pause, 0, len(pauses))
+	for _, p := range pauses {
+		if latest := p.From.Add(budget); p.To.IsZero() || p.To.After(latest) {
+			p.To = latest
+		}
+		budget -= p.To.Sub(p.From)
+		out = append(out, p)
+	}
+	return out
 }
 
 // Schedule holds the instants of a task's steps, in the order of the steps. They are real instants whatever the speed.
@@ -180,12 +193,12 @@ func (s Schedule) Next(after Step) (step Step, at time.Time, ok bool) {
 	return after + 1, s.at[after+1], true
 }
 
-// Schedule works out a task's clock (DOMAIN.md §6). Pauses may come in any order. A working day whose last instant lies
+// Schedule works out a task's clock (DOMAIN.md §6). Pauses are given oldest first. A working day whose last instant lies
 // in a pause does not count, and a step that would come in a pause comes when it is over. With another Speed than 1 the
 // calendar runs that much faster from submission on; pauses are real.
 func (d Durations) Schedule(cal *Calendar, submitted time.Time, pauses []Pause) Schedule {
 	submitted = submitted.Round(0).In(cal.zone)
-	c := clock{d: d, submitted: submitted, pauses: pauses, longest: d.LongestPause()}
+	c := clock{d: d, submitted: submitted, stops: stops(pauses, d.LongestPause())}
 	s := Schedule{Known: true}
 	s.at[StepDelivery] = c.outside(submitted.Add(d.Delivery()))
 	date := DateOf(submitted, cal.zone)
@@ -223,8 +236,7 @@ func (d Durations) Schedule(cal *Calendar, submitted time.Time, pauses []Pause) 
 type clock struct {
 	d         Durations
 	submitted time.Time
-	pauses    []Pause
-	longest   time.Duration
+	stops     []Pause
 }
 
 // real gives when an instant of the calendar comes, at the clock's speed.
@@ -234,8 +246,8 @@ func (c *clock) real(t time.Time) time.Time {
 
 // stoppedAtEnd reports whether the clock stood still in the last instant before end.
 func (c *clock) stoppedAtEnd(end time.Time) bool {
-	for _, p := range c.pauses {
-		if p.From.Before(end) && !end.After(p.end(c.longest)) {
+	for _, p := range c.stops {
+		if p.From.Before(end) && !end.After(p.To) {
 			return true
 		}
 	}
@@ -244,10 +256,10 @@ func (c *clock) stoppedAtEnd(end time.Time) bool {
 
 // outside gives t, or where t lies in a pause the instant at which the clock runs again.
 func (c *clock) outside(t time.Time) time.Time {
-	for i := 0; i < len(c.pauses); i++ {
-		p := c.pauses[i]
-		if end := p.end(c.longest); !t.Before(p.From) && t.Before(end) {
-			t, i = end.Round(0).In(t.Location()), -1 // pauses may touch: look at all of them again
+	for i := 0; i < len(c.stops); i++ {
+		p := c.stops[i]
+		if !t.Before(p.From) && t.Before(p.To) {
+			t, i = p.To.Round(0).In(t.Location()), -1 // pauses may touch: look at all of them again
 		}
 	}
 	return t

@@ -53,7 +53,8 @@ func (sqlite) chunk(n int) int {
 	return 1
 }
 
-// rows is a multi-row VALUES: three times as fast as json_each here.
+// rows is a multi-row VALUES: three times as fast as json_each here. Only its first parameter has a number and the others
+// count on from it: the driver looks up each numbered one in a list.
 func (sqlite) rows(first int, cols []column, from, to int, args []any) (string, []any) {
 	var b strings.Builder
 	b.WriteString("(SELECT ")
@@ -63,29 +64,21 @@ func (sqlite) rows(first int, cols []column, from, to int, args []any) (string, 
 		}
 		b.WriteString("column" + strconv.Itoa(i+1) + " AS " + c.name)
 	}
-	b.WriteString(" FROM (VALUES ")
-	p := first
+	b.WriteString(" FROM (VALUES ($" + strconv.Itoa(first) + strings.Repeat(",?", len(cols)-1) + ")")
+	row := ",(?" + strings.Repeat(",?", len(cols)-1) + ")"
+	for range to - from - 1 {
+		b.WriteString(row)
+	}
+	b.WriteString(")) AS r")
 	for row := from; row < to; row++ {
-		if row > from {
-			b.WriteByte(',')
-		}
-		b.WriteByte('(')
-		for i, c := range cols {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			b.WriteByte('$')
-			b.WriteString(strconv.Itoa(p))
-			p++
+		for _, c := range cols {
 			if c.ints != nil {
 				args = append(args, c.ints[row])
 			} else {
 				args = append(args, c.texts[row])
 			}
 		}
-		b.WriteByte(')')
 	}
-	b.WriteString(")) AS r")
 	return b.String(), args
 }
 

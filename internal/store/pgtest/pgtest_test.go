@@ -116,11 +116,11 @@ func TestTheRoleIsNoSuperuserAndTheServerIsNotReachedByTCP(t *testing.T) {
 	var empty pgtest.Template
 	conn := connect(t, empty.Database(t))
 	for q, want := range map[string]string{
-		"SELECT usesuper::text FROM pg_user WHERE usename = current_user":             "false",
-		"SELECT current_setting('listen_addresses')":                                  "",
-		"SELECT current_setting('fsync')":                                             "off",
-		"SELECT current_setting('max_connections')":                                   "200",
-		"SELECT datcollate::text FROM pg_database WHERE datname = current_database()": "C.UTF-8",
+		"SELECT usesuper::text FROM pg_user WHERE usename = current_user":                                "false",
+		"SELECT current_setting('listen_addresses')":                                                     "",
+		"SELECT current_setting('fsync')":                                                                "off",
+		"SELECT current_setting('max_connections')":                                                      "200",
+		"SELECT datcollate::text FROM pg_database WHERE datname = current_database()":                    "C.UTF-8",
 		"SELECT pg_encoding_to_char(encoding)::text FROM pg_database WHERE datname = current_database()": "UTF8",
 	} {
 		if got := ask(t, conn, q); got != want {
