@@ -82,8 +82,8 @@ func theirs(body string) ([]string, bool) {
 	r := csv.NewReader(strings.NewReader(strings.TrimPrefix(body, "\xef\xbb\xbf")))
 	r.FieldsPerRecord = -1
 	header, err := r.Read()
-	if err != nil || !utf8.ValidString(body) || len(body) > lines.DefaultLimit || strings.Contains(body, "\r\r\n") {
-		return nil, false // it drops one CR of CR CR LF inside quotes at a line's end in its own way
+	if err != nil || !utf8.ValidString(body) || len(body) > lines.DefaultLimit {
+		return nil, false
 	}
 	var out []string
 	for {

@@ -24,6 +24,12 @@ import (
 type names struct {
 	mu      sync.Mutex
 	answers map[string][][]string
+	asked   map[question]int
+}
+
+type question struct {
+	name string
+	kind uint16 // 1 is A, 28 AAAA; a resolver asks for both at once
 }
 
 // resolver asks n over a pipe, as over TCP (RFC 7766).
@@ -61,37 +67,33 @@ func (n *names) reply(query []byte) []byte {
 		labels = append(labels, string(query[at+1:at+1+int(query[at])]))
 		at += 1 + int(query[at])
 	}
-	kind := binary.BigEndian.Uint16(query[at+1:])
-	question := query[12 : at+5]
-	name := strings.ToLower(strings.Join(labels, "."))
+	q := question{strings.ToLower(strings.Join(labels, ".")), binary.BigEndian.Uint16(query[at+1:])}
 	n.mu.Lock()
 	var answers []string
-	if all := n.answers[name]; len(all) > 0 {
-		answers = all[0]
-		if kind == 28 && len(all) > 1 { // A and AAAA are asked together: the second takes the answer away
-			n.answers[name] = all[1:]
-		}
+	if all := n.answers[q.name]; len(all) > 0 {
+		answers = all[min(n.asked[q], len(all)-1)]
 	}
+	n.asked[q]++
 	n.mu.Unlock()
 	var records []byte
 	count := uint16(0)
 	for _, s := range answers {
 		a := netip.MustParseAddr(s)
-		if a.Is4() != (kind == 1) {
+		if a.Is4() != (q.kind == 1) {
 			continue
 		}
 		count++
 		records = append(records, 0xC0, 12) // the question's name
-		records = binary.BigEndian.AppendUint16(records, kind)
+		records = binary.BigEndian.AppendUint16(records, q.kind)
 		records = append(records, 0, 1, 0, 0, 0, 0, 0, byte(a.BitLen()/8))
 		records = append(records, a.AsSlice()...)
 	}
 	out := append([]byte{query[0], query[1], 0x81, 0x80, 0, 1}, byte(count>>8), byte(count), 0, 0, 0, 0)
-	return append(append(out, question...), records...)
+	return append(append(out, query[12:at+5]...), records...)
 }
 
 func name(host string, answers ...[]string) *net.Resolver {
-	return (&names{answers: map[string][][]string{host: answers}}).resolver()
+	return (&names{answers: map[string][][]string{host: answers}, asked: map[question]int{}}).resolver()
 }
 
 // receiver is a TLS server for example.com; the URL has its port. It counts requests.
