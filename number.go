@@ -3,13 +3,21 @@ package huanxin
 import (
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strconv"
 )
 
 // Number is a phone number in E.164 form. It redacts itself wherever a value is
 // printed by habit (fmt, slog, JSON, text): only E164 and Digits give the number away,
 // and each use of them is a decision. The zero Number is no number.
-type Number struct{ digits uint64 }
+type Number struct {
+	// masked is the digits xor mask. fmt asks no method of an unexported field, nor for a wrong verb: it would print
+	// this integer.
+	masked uint64
+}
+
+// mask is of this process. Its highest bit, which no digits have, keeps a masked number from being zero.
+var mask = rand.Uint64() | 1<<63
 
 // A number has at least 5 digits after the plus and at most 15 (E.164). China's privacy
 // numbers (+86 700…) have two more; they are parsed so that they can be refused by name.
@@ -36,7 +44,7 @@ func ParseNumber(s string) (Number, error) {
 	if len(s) > 1+maxDigits && s[1:6] != "86700" {
 		return Number{}, errMalformedNumber()
 	}
-	return Number{v}, nil
+	return Number{v ^ mask}, nil
 }
 
 func errMalformedNumber() error {
@@ -55,17 +63,22 @@ func NumberOf(digits uint64) Number {
 }
 
 // Digits gives the digits after the plus as an integer: the form the number log keeps.
-func (n Number) Digits() uint64 { return n.digits }
+func (n Number) Digits() uint64 {
+	if n.IsZero() {
+		return 0
+	}
+	return n.masked ^ mask
+}
 
 // E164 gives the number in full. Never let its result reach a log, an error, a metric or a URL.
-func (n Number) E164() string { return "+" + strconv.FormatUint(n.digits, 10) }
+func (n Number) E164() string { return "+" + strconv.FormatUint(n.Digits(), 10) }
 
 // IsZero reports whether n is no number.
-func (n Number) IsZero() bool { return n.digits == 0 }
+func (n Number) IsZero() bool { return n.masked == 0 }
 
 const redacted = "[number]"
 
-// String, Format, LogValue, MarshalText and GoString give "[number]".
+// String gives "[number]".
 func (n Number) String() string { return redacted }
 
 // Format writes "[number]" for every verb.

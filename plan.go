@@ -75,22 +75,21 @@ func fillSegment(table *[100_000]NumberKind, prefix, word string) {
 // Kind says what a number is. A prefix never tells the carrier: numbers port.
 // Numbers of countries without a plan are KindUnknown.
 func (n Number) Kind() NumberKind {
-	national, digits, chinese := n.chinese()
-	if !chinese {
-		return KindUnknown
-	}
-	s := strconv.FormatUint(national, 10)
+	national, chinese := n.chinese()
 	switch {
-	case strings.HasPrefix(s, "700"):
+	case !chinese:
+		return KindUnknown
+	case strings.HasPrefix(national, "700"):
 		return KindPrivacy
-	case s[0] != '1':
+	case national[0] != '1':
 		return KindFixed
-	case digits == 11:
-		if k := segmentKinds()[national/1_000_000]; k != 0 {
+	case len(national) == 11:
+		segment, _ := strconv.Atoi(national[:5])
+		if k := segmentKinds()[segment]; k != 0 {
 			return k
 		}
 		return KindUnknown
-	case digits == 13:
+	case len(national) == 13:
 		return KindIoT
 	default:
 		return KindFixed // short codes and service numbers
@@ -98,11 +97,6 @@ func (n Number) Kind() NumberKind {
 }
 
 // chinese splits off the country code 86. No other country code begins with these digits.
-func (n Number) chinese() (national uint64, digits int, ok bool) {
-	s := strconv.FormatUint(n.digits, 10)
-	if len(s) < 4 || s[:2] != "86" {
-		return 0, 0, false
-	}
-	v, _ := strconv.ParseUint(s[2:], 10, 64)
-	return v, len(s) - 2, true
+func (n Number) chinese() (national string, ok bool) {
+	return strings.CutPrefix(strconv.FormatUint(n.Digits(), 10), "86")
 }

@@ -99,13 +99,13 @@ func (a *Ask) Eligible(s Standing, accepted []time.Time, now time.Time, d Durati
 		return Ineligible(IneligibleKind)
 	case s.Phase != PhaseInUse || s.Carrier != a.Carrier:
 		return Ineligible(IneligibleNotInUse)
-	case !a.statesTenure(s):
+	case !a.statesTenure(s, now):
 		return Ineligible(IneligibleTenureMismatch)
 	case s.Origin == OriginFirst && a.wants(Unbind):
 		return Ineligible(IneligibleFirstUse)
 	case a.Proof.Identity == 0:
 		return Ineligible(IneligibleNoIdentity)
-	case a.Proof.VerifiedAt.Before(now.Add(-MaxProofAge)) || a.Proof.VerifiedAt.After(now.Add(MaxAhead)) ||
+	case a.Proof.Control == 0 || a.Proof.VerifiedAt.Before(now.Add(-MaxProofAge)) || a.Proof.VerifiedAt.After(now.Add(MaxAhead)) ||
 		a.Proof.VerifiedAt.Before(s.StartedAt):
 		return Ineligible(IneligibleProofStale)
 	case a.AllApps && (s.Origin == OriginTransferred || s.Origin == OriginUnknown):
@@ -127,9 +127,9 @@ func (a *Ask) wants(k TaskKind) bool {
 
 // statesTenure compares the carrier's word with the log. A carrier that only knows an earliest proven day (origin
 // unknown: it took the number over) states the truth when that day lies in the tenure; the task carries the log's start.
-func (a *Ask) statesTenure(s Standing) bool {
+func (a *Ask) statesTenure(s Standing, now time.Time) bool {
 	if a.Origin == OriginUnknown {
-		return !DateOf(a.StartedAt, China).Before(DateOf(s.StartedAt, China))
+		return !DateOf(a.StartedAt, China).Before(DateOf(s.StartedAt, China)) && !a.StartedAt.After(now.Add(MaxAhead))
 	}
 	return a.Origin == s.Origin && a.StartedAt.Equal(s.StartedAt)
 }

@@ -103,12 +103,20 @@ func (a *Answer) Check(domains []string) error {
 	}
 	host := strings.ToLower(u.Hostname())
 	for _, d := range domains {
-		if host == d || strings.HasSuffix(host, "."+d) {
+		if d != "" && plainHost(host) && (host == d || strings.HasSuffix(host, "."+d)) {
 			return nil
 		}
 	}
 	return &Error{Kind: Refused, Code: "link_not_registered", Detail: "link is not on a domain that the app registered",
 		Fields: []FieldError{{Field: "link", Code: "link_not_registered", Detail: "not on a domain that the app registered"}}}
+}
+
+// plainHost refuses a host of more than ASCII letters, digits, hyphens and dots: some browsers read other characters
+// ("evil.test／.bank.example") as the end of the host.
+func plainHost(host string) bool {
+	return !strings.ContainsFunc(host, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '.'
+	})
 }
 
 // Effect is what became of an answer.
@@ -168,8 +176,10 @@ func (t *Task) repeats(a Answer) bool {
 		return false
 	}
 	switch t.State {
-	case TaskInReview, TaskActionRequired, TaskFailed, TaskExpired:
+	case TaskInReview, TaskActionRequired, TaskFailed:
 		return true
+	case TaskExpired:
+		return t.Late // what was said in time and is said again after expiry is recorded, marked late
 	case TaskOverdue, TaskEscalated:
 		return a.Outcome != Failed || !t.RetryAt.IsZero()
 	default:

@@ -59,7 +59,8 @@ func (s *Standing) Held() bool { return s.Phase == PhaseInUse || s.Phase == Phas
 type Cooling func(PartyNo) time.Duration
 
 // Judge says what a number's standing becomes with one more event, or refuses it with a code of DOMAIN.md §4. The event
-// has its No already. The number's history is asked for only when the event is late or a correction.
+// has its No already. The number's history is asked for only when the event is late or a correction. With an error the
+// standing is s, unchanged.
 func (s Standing) Judge(e Event, history func() []Event, cooling Cooling) (Standing, error) {
 	if e.Kind != Corrected && !e.At.Before(s.LastAt) {
 		return s.next(e, cooling)
@@ -70,11 +71,15 @@ func (s Standing) Judge(e Event, history func() []Event, cooling Cooling) (Stand
 			return s, err
 		}
 	}
-	return Replay(append(events, e), e.No, cooling)
+	after, err := Replay(append(events, e), e.No, cooling)
+	if err != nil {
+		return s, err
+	}
+	return after, nil
 }
 
 func checkCorrection(e Event, events []Event) error {
-	i := slices.IndexFunc(events, func(o Event) bool { return o.No == e.Corrects })
+	i := slices.IndexFunc(events, func(o Event) bool { return o.No == e.Corrects && o.Carrier == e.Carrier })
 	if i < 0 {
 		return Errorf(Refused, "unknown_event", "corrects names no event of this number that this carrier reported")
 	}
@@ -124,13 +129,14 @@ func Replay(events []Event, judged EventNo, cooling Cooling) (Standing, error) {
 	return s, nil
 }
 
-// misfit names the event that would no longer fit. Another carrier's own id for it stays with that carrier.
+// misfit names the event that would no longer fit. Another carrier's own id for it stays with that carrier, and so does
+// its time, which may be a tenure's start (DOMAIN.md §7 rule 5).
 func misfit(e Event, asker PartyNo) error {
 	name := "another carrier's " + e.Kind.String()
 	if e.Carrier == asker {
-		name = e.Kind.String() + " " + e.ID
+		name = e.Kind.String() + " " + e.ID + " of " + e.At.In(China).Format(time.RFC3339)
 	}
-	return Errorf(Refused, "out_of_order", "a later event would no longer fit: "+name+" of "+e.At.In(China).Format(time.RFC3339))
+	return Errorf(Refused, "out_of_order", "a later event would no longer fit: "+name)
 }
 
 // next is the state machine of DOMAIN.md §4 for an event that is not earlier than those before it.
@@ -180,6 +186,10 @@ func tenureOriginOf(o ActivationOrigin) TenureOrigin {
 // fits refuses an event whose kind does not fit the state, whose carrier does not serve the number, or that comes before
 // cooling is over.
 func (s *Standing) fits(e Event, cooling Cooling) error {
+	anyCarrier := e.Kind == Activated || e.Kind == Ported // the first report, to itself, or after disconnected
+	if s.Phase != PhaseUnseen && e.Carrier != s.Carrier && !anyCarrier {
+		return Errorf(Refused, "not_serving", "another carrier served the number at that time") // and nothing of its state
+	}
 	ok := false
 	switch e.Kind {
 	case Activated:
@@ -197,10 +207,6 @@ func (s *Standing) fits(e Event, cooling Cooling) error {
 	}
 	if !ok {
 		return Errorf(Refused, "out_of_order", e.Kind.String()+" does not fit a number that is "+s.Phase.String()+" at that time")
-	}
-	anyCarrier := e.Kind == Activated || e.Kind == Ported // the first report, to itself, or after disconnected
-	if e.Carrier != s.Carrier && !anyCarrier {
-		return Errorf(Refused, "not_serving", "another carrier served the number at that time")
 	}
 	if e.Kind == Activated && s.Phase == PhaseDisconnected && e.At.Before(s.EndedAt.Add(cooling(s.Carrier))) {
 		return Errorf(Refused, "cooling_too_short", "the number was still frozen at that time")

@@ -82,14 +82,14 @@ func (t *Task) ViewAt(answers []Answer, now time.Time, d Durations, cal *Calenda
 	} else if step >= StepOverdue {
 		v.View, v.Since = ViewOverdue, at
 	}
-	if seen == nil {
-		return v
-	}
 	switch {
+	case seen == nil:
 	case seen.Outcome == ActionRequired:
 		v.View, v.Link, v.Since = ViewActionRequired, seen.Link, shown
 	case seen.Reason == RestrictedNumber:
 		v.View, v.Since = ViewRestricted, shown
+	case shown.After(v.Since):
+		v.Since = shown // the holder sees again what the answer before this one had hidden
 	}
 	return v
 }
@@ -103,7 +103,8 @@ func (t *Task) seenUntil(now time.Time) time.Time {
 	return now
 }
 
-// lastShown gives the last answer that is released at now, and since when.
+// lastShown gives the last answer that is released at now, and since when it shows: one that shows as the answer before
+// it did, or as none at all, changes nothing and has no time of its own.
 func (t *Task) lastShown(answers []Answer, now time.Time, d Durations) (*Answer, time.Time) {
 	var last *Answer
 	var since time.Time
@@ -113,10 +114,18 @@ func (t *Task) lastShown(answers []Answer, now time.Time, d Durations) (*Answer,
 			continue
 		}
 		if at := d.ShownAt(t.Release, a.At); !at.After(now) {
-			last, since = a, at
+			if !a.hidden() || last != nil && !last.hidden() {
+				since = at
+			}
+			last = a
 		}
 	}
 	return last, since
+}
+
+// hidden reports whether the answer shows as processing, as if the app had not answered.
+func (a *Answer) hidden() bool {
+	return a.Outcome == Failed || a.Outcome == InReview && a.Reason != RestrictedNumber
 }
 
 // clockAt gives the last step of the clock that had come at now, whether or not the app had answered by then and the

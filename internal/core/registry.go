@@ -84,6 +84,10 @@ func (s *registrySnapshot) load(tx *store.Tx) error {
 	return nil
 }
 
+// RegistryVersion gives the version of the registry that this hub knows. It rises with every change of parties, clients and
+// signing keys.
+func (h *Hub) RegistryVersion() int64 { return h.snapshot().version }
+
 func (h *Hub) snapshot() *registrySnapshot { return h.registry.now.Load() }
 
 // Client gives a client of the registry as it was at most 2 seconds ago; nil: there is none. A client of a disabled

@@ -1,0 +1,39 @@
+# Needs Go, make and git. `make test` installs what else it wants (scripts/install-test-needs).
+.PHONY: run build test check unit bench fuzz fuzz-short faults
+
+FUZZTIME ?= 5m
+
+# The demo world on this machine. Options go in ARGS: make run ARGS=--once
+run: build
+	./bin/huanxin demo $(ARGS)
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/huanxin ./cmd/huanxin
+
+# Everything that must hold before a change goes in; what CI runs.
+test: check unit fuzz-short
+
+check:
+	scripts/install-test-needs
+	scripts/check-format
+	go mod tidy -diff
+	go vet ./...
+	go tool staticcheck ./...
+
+# -race needs cgo, whatever the environment says of it. check has vetted already.
+unit:
+	CGO_ENABLED=1 go test -race -shuffle=on -vet=off ./...
+
+# Prints the figures of PERFORMANCE.md with hardware and command.
+bench:
+	go run ./bench $(ARGS)
+
+fuzz:
+	scripts/fuzz $(FUZZTIME)
+
+fuzz-short:
+	scripts/fuzz 5s
+
+# Kills the hub at random moments for much longer than `make test` does.
+faults:
+	HUANXIN_FAULTS=long go test ./internal/server -run Killed -count=1 -v -timeout 30m

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/core"
+	"github.com/huanxin-platform/huanxin/internal/server"
+)
+
+// withHub runs f on the hub's data. A hub that is serving takes over what changed within 5 seconds.
+func withHub(ctx context.Context, flags *configFlags, f func(hub *core.Hub) error) error {
+	cfg, err := flags.load()
+	if err != nil {
+		return err
+	}
+	hub, closeHub, err := server.OpenHub(ctx, cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	if err != nil {
+		return err
+	}
+	if err := f(hub); err != nil {
+		_ = closeHub()
+		return err
+	}
+	return closeHub()
+}
+
+// sub runs the second word of a command.
+func sub(ctx context.Context, name string, args []string, subs map[string]func(context.Context, []string) error) error {
+	if len(args) > 0 {
+		if run := subs[args[0]]; run != nil {
+			return run(ctx, args[1:])
+		}
+	}
+	var words []string
+	for w := range subs {
+		words = append(words, w)
+	}
+	fmt.Fprintf(os.Stderr, "usage: huanxin %s %s …   (add -h for the flags)\n", name, strings.Join(slices.Sorted(slices.Values(words)), "|"))
+	return errUsage
+}
+
+func party(ctx context.Context, args []string) error {
+	return sub(ctx, "party", args, map[string]func(context.Context, []string) error{
+		"add": partyAdd, "list": partyList,
+		"disable": func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "disable", true) },
+		"enable":  func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "enable", false) },
+	})
+}
+
+func partyAdd(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("party add", flag.ContinueOnError)
+	var flags configFlags
+	flags.add(f)
+	kind := f.String("kind", "", "carrier, app, regulator or admin")
+	p := huanxin.Party{}
+	f.StringVar(&p.NameZh, "name-zh", "", "Chinese name")
+	f.StringVar(&p.NameEn, "name-en", "", "English name")
+	f.StringVar(&p.Class, "class", "", "an app's class; payment, lending, cloud_storage, mail, messaging and government are of high value")
+	kinds := f.String("kinds", "unbind", "an app's kinds of task, separated by commas")
+	domains := f.String("domains", "", "an app's registered domains, separated by commas: its links lie on them")
+	f.DurationVar(&p.ReleaseDelay, "release-delay", 0, "from the first slot to the first showing of an app's results, if longer than the service's")
+	f.IntVar(&p.CoolingDays, "cooling-days", huanxin.MinCoolingDays, "how long a carrier freezes a cancelled number")
+	f.StringVar(&p.Contact.Name, "contact", "", "name of the person in charge")
+	f.StringVar(&p.Contact.Email, "contact-email", "", "their e-mail address")
+	f.StringVar(&p.Contact.Webhook, "contact-webhook", "", "https URL that is told of every step of the clock")
+	words, err := parse(f, args, 1, "party add ID --kind KIND --name-zh NAME --name-en NAME [flags]")
+	if err != nil {
+		return err
+	}
+	p.ID = words[0]
+	if p.Kind, err = huanxin.ParsePartyKind(*kind); err != nil {
+		return err
+	}
+	if p.Kind == huanxin.AppParty {
+		for _, w := range split(*kinds) {
+			k, err := huanxin.ParseTaskKind(w)
+			if err != nil {
+				return err
+			}
+			p.Kinds = append(p.Kinds, k)
+		}
+		p.Domains = split(*domains)
+	}
+	return withHub(ctx, &flags, func(hub *core.Hub) error {
+		if hub.Party(p.ID) != nil {
+			return fmt.Errorf("there is a party %s already", p.ID)
+		}
+		return hub.PutParty(ctx, core.Operator(), p, false)
+	})
+}
+
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func partyList(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("party list", flag.ContinueOnError)
+	var flags configFlags
+	flags.add(f)
+	if _, err := parse(f, args, 0, "party list"); err != nil {
+		return err
+	}
+	return withHub(ctx, &flags, func(hub *core.Hub) error { return listParties(os.Stdout, hub.Parties()) })
+}
+
+func listParties(w io.Writer, parties []*huanxin.Party) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tKIND\tSTATE\tCLASS\tTASKS\tRELEASE AFTER\tNAME")
+	for _, p := range parties {
+		state := "active"
+		if p.Disabled {
+			state = "disabled"
+		}
+		var kinds []string
+		for _, k := range p.Kinds {
+			kinds = append(kinds, k.String())
+		}
+		delay := ""
+		if p.ReleaseDelay > 0 {
+			delay = p.ReleaseDelay.Round(time.Second).String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s / %s\n", p.ID, p.Kind, state, p.Class, strings.Join(kinds, ","), delay, p.NameZh, p.NameEn)
+	}
+	return t.Flush()
+}
+
+func partyDisable(ctx context.Context, args []string, verb string, disabled bool) error {
+	f := flag.NewFlagSet("party "+verb, flag.ContinueOnError)
+	var flags configFlags
+	flags.add(f)
+	words, err := parse(f, args, 1, "party "+verb+" ID")
+	if err != nil {
+		return err
+	}
+	return withHub(ctx, &flags, func(hub *core.Hub) error {
+		return hub.DisableParty(ctx, core.Operator(), words[0], disabled)
+	})
+}
+
+func client(ctx context.Context, args []string) error {
+	return sub(ctx, "client", args, map[string]func(context.Context, []string) error{"add": clientAdd, "rotate": clientRotate})
+}
+
+func clientAdd(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("client add", flag.ContinueOnError)
+	var flags configFlags
+	flags.add(f)
+	in := core.NewClient{}
+	f.StringVar(&in.Party, "party", "", "the party it belongs to")
+	scopes := f.String("scopes", "", "what it may ask tokens for, separated by commas; empty: all that its party may have")
+	jwks := f.String("jwks", "", "`file` with its public keys (JSON Web Key Set), for private_key_jwt")
+	f.BoolVar(&in.Secret, "secret", false, "make a secret instead, shown this once")
+	words, err := parse(f, args, 1, "client add ID --party PARTY (--jwks FILE | --secret) [--scopes LIST]")
+	if err != nil {
+		return err
+	}
+	in.ID = words[0]
+	in.Scopes = huanxin.ParseScopes(strings.Join(split(*scopes), " "))
+	if in.JWKS, err = readKeys(*jwks); err != nil {
+		return err
+	}
+	return withHub(ctx, &flags, func(hub *core.Hub) error {
+		secret, err := hub.AddClient(ctx, core.Operator(), in)
+		return showSecret(secret, err)
+	})
+}
+
+func clientRotate(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("client rotate", flag.ContinueOnError)
+	var flags configFlags
+	flags.add(f)
+	jwks := f.String("jwks", "", "`file` with its new public keys; without it a new secret is made")
+	words, err := parse(f, args, 1, "client rotate ID [--jwks FILE]")
+	if err != nil {
+		return err
+	}
+	set, err := readKeys(*jwks)
+	if err != nil {
+		return err
+	}
+	return withHub(ctx, &flags, func(hub *core.Hub) error {
+		secret, err := hub.RotateClient(ctx, core.Operator(), words[0], set)
+		return showSecret(secret, err)
+	})
+}
+
+func readKeys(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return os.ReadFile(path)
+}
+
+func showSecret(secret string, err error) error {
+	if err == nil && secret != "" {
+		fmt.Println(secret)
+	}
+	return err
+}
+
+func key(ctx context.Context, args []string) error {
+	return sub(ctx, "key", args, map[string]func(context.Context, []string) error{"rotate": keyRotate})
+}
+
+func keyRotate(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("key rotate", flag.ContinueOnError)
+	var flags configFlags
+	flags.add(f)
+	if _, err := parse(f, args, 0, "key rotate"); err != nil {
+		return err
+	}
+	return withHub(ctx, &flags, func(hub *core.Hub) error { return hub.RotateSigningKey(ctx, core.Operator()) })
+}

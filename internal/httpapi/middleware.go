@@ -1,0 +1,193 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/huanxin-platform/huanxin"
+)
+
+// exchange is what is known of one request while it is answered. Its handler's goroutine owns it.
+type exchange struct {
+	id      string
+	pattern string // the route's path as it stands in the table
+	route   *Route
+	caller  huanxin.Caller
+	code    string // of the problem that was answered
+	body    []byte
+}
+
+type exchangeKey struct{}
+
+// exchangeFrom never gives nil: outside of Front and Mux it gives an empty exchange.
+func exchangeFrom(ctx context.Context) *exchange {
+	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return x
+	}
+	return &exchange{}
+}
+
+// CallerFrom gives who asks, on a route with a scope; elsewhere the zero Caller, which may nothing.
+func CallerFrom(ctx context.Context) huanxin.Caller { return exchangeFrom(ctx).caller }
+
+// RequestIDFrom gives the request's id, which the answer bears as X-Request-Id.
+func RequestIDFrom(ctx context.Context) string { return exchangeFrom(ctx).id }
+
+// BodyFrom gives the request's JSON body, unpacked, as readJSON read it: what an Idempotency-Key is compared by.
+// The caller must not change it.
+func BodyFrom(ctx context.Context) []byte { return exchangeFrom(ctx).body }
+
+// Front is what every request to the listener passes first: it gives the request its id, bounds how many
+// are answered at once, sets the headers that every answer has, counts, and logs one line.
+//
+// Neither the log nor the metrics hold anything that comes from outside but the method, if it is a
+// known one, and the id of a client that showed a valid token: no path, no query, no body, no address.
+type Front struct {
+	log      *slog.Logger
+	max      int64
+	inFlight atomic.Int64
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	refused  prometheus.Counter
+}
+
+// NewFront registers its metrics with reg, which must not have them yet. maxInFlight 0 is no bound.
+func NewFront(log *slog.Logger, reg prometheus.Registerer, maxInFlight int) *Front {
+	f := &Front{
+		log: log,
+		max: int64(maxInFlight),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huanxin_http_requests_total",
+			Help: "Requests answered, by route pattern, method and status class."}, []string{"route", "method", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "huanxin_http_request_duration_seconds",
+			Help: "How long answers took.", Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60}},
+			[]string{"route", "method"}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "huanxin_http_overloaded_total",
+			Help: "Requests refused because too many were being answered."}),
+	}
+	inFlight := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "huanxin_http_in_flight",
+		Help: "Requests being answered."}, func() float64 { return float64(f.inFlight.Load()) })
+	reg.MustRegister(f.requests, f.seconds, f.refused, inFlight)
+	return f
+}
+
+// Wrap puts the front before a handler. A panic passes through, counted and logged as status 500.
+func (f *Front) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		x := &exchange{id: rand.Text()}
+		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		rw := &response{ResponseWriter: w}
+		h := w.Header()
+		h.Set("X-Request-Id", x.id)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		defer f.inFlight.Add(-1)
+		returned := false
+		defer func() { f.record(r, rw, x, began, returned) }()
+		if n := f.inFlight.Add(1); f.max > 0 && n > f.max {
+			f.refused.Inc()
+			WriteProblem(rw, r, huanxin.Errorf(huanxin.Unavailable, "overloaded", "too many requests at once; try again"))
+		} else {
+			next.ServeHTTP(rw, r)
+		}
+		returned = true
+	})
+}
+
+func (f *Front) record(r *http.Request, w *response, x *exchange, began time.Time, returned bool) {
+	took := time.Since(began)
+	route := patternOf(r, x)
+	method := methodLabel(r.Method)
+	status := w.status
+	switch {
+	case !returned: // a panic passes: net/http will cut the connection
+		status = http.StatusInternalServerError
+	case status == 0:
+		status = http.StatusOK
+	}
+	f.requests.WithLabelValues(route, method, strconv.Itoa(status/100)+"xx").Inc()
+	f.seconds.WithLabelValues(route, method).Observe(took.Seconds())
+	attrs := []slog.Attr{
+		slog.String("request_id", x.id), slog.String("method", method), slog.String("route", route),
+		slog.Int("status", status), slog.Duration("took", took), slog.Int64("bytes", w.bytes),
+	}
+	if x.code != "" {
+		attrs = append(attrs, slog.String("code", x.code))
+	}
+	if x.caller.Party != nil {
+		attrs = append(attrs, slog.String("client", x.caller.Client), slog.String("party", x.caller.Party.ID))
+	}
+	if !returned {
+		attrs = append(attrs, slog.Bool("aborted", true))
+	}
+	f.log.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+}
+
+// patternOf gives the pattern that the request matched, never its path. A ServeMux within Front that is
+// not Mux is seen by the Pattern that it leaves in the request.
+func patternOf(r *http.Request, x *exchange) string {
+	if x.pattern != "" {
+		return x.pattern
+	}
+	_, pattern, found := strings.Cut(r.Pattern, " ")
+	if !found {
+		pattern = r.Pattern
+	}
+	if pattern == "" {
+		return "unmatched"
+	}
+	return pattern
+}
+
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
+
+// methodLabel keeps a method that somebody made up out of logs and metrics.
+func methodLabel(m string) string {
+	if slices.Contains(methods, m) {
+		return m
+	}
+	return "other"
+}
+
+// response sees what is answered. http.ResponseController reaches through it.
+type response struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// FlushError sends what was written; the headers, too, if they were not.
+func (w *response) FlushError() error {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}

@@ -1,0 +1,225 @@
+// Package server puts a hub together from its configuration and runs it: listeners, wiring, metrics, health, shutdown.
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/auth"
+	"go.yaml.in/yaml/v4"
+)
+
+// Config is everything that can be set. With nothing set a hub runs on SQLite in ./data and listens on loopback.
+// The file is strict YAML: an unknown or repeated key is an error. Secrets stand in files of their own.
+type Config struct {
+	// Listen is the address to serve on. Without TLS and without BehindProxy it must be a loopback address.
+	Listen string `yaml:"listen"`
+	// PublicURL is the address under which others reach the hub, and its issuer: https, without a trailing slash.
+	// Unset on a loopback listener: http and that address.
+	PublicURL string `yaml:"public_url"`
+	// BehindProxy says that a proxy in front terminates TLS and is the only one who can reach Listen.
+	BehindProxy bool `yaml:"behind_proxy"`
+	TLS         TLS  `yaml:"tls"`
+	// OpsListen serves /metrics, /healthz and /readyz on an address of their own, for the operator's network alone.
+	// Unset: they share Listen.
+	OpsListen string `yaml:"ops_listen"`
+	// Data is the directory of the database and the key file. It is made with mode 0700.
+	Data string `yaml:"data"`
+	// PostgresURLFile names a file that holds a postgres:// URL. Unset: SQLite in Data.
+	PostgresURLFile string `yaml:"postgres_url_file"`
+	// KeyFile holds the keys that seal numbers. Unset: keys.json in Data. All hubs of one database share it.
+	KeyFile string `yaml:"key_file"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string    `yaml:"log_level"`
+	Limits   Limits    `yaml:"limits"`
+	Service  Service   `yaml:"service"`
+	Calendar []YearCSV `yaml:"calendar"`
+	// Webhooks that contacts register must be public https; the sandbox alone takes loopback too.
+	AllowLoopback bool `yaml:"-"`
+}
+
+// TLS names the files of a certificate chain and its key, in PEM.
+type TLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// Limits bound what one listener takes.
+type Limits struct {
+	// InFlight is how many requests are worked on at once; more are told to come again.
+	InFlight int `yaml:"in_flight"`
+	// ReadHeader, Idle and Shutdown bound how long a client may take to send its header, how long an idle connection is kept,
+	// and how long requests under way may go on when the hub stops.
+	ReadHeader Duration `yaml:"read_header"`
+	Idle       Duration `yaml:"idle"`
+	Shutdown   Duration `yaml:"shutdown"`
+	// Stall is how long a client may send nothing of a body, or take nothing of an answer.
+	Stall Duration `yaml:"stall"`
+}
+
+// Service holds the durations of the service; see huanxin.Durations. Unset ones keep their default.
+type Service struct {
+	DeliverWithin Duration `yaml:"deliver_within"`
+	Slot          Duration `yaml:"slot"`
+	ReleaseDelay  Duration `yaml:"release_delay"`
+	HighValueHold Duration `yaml:"high_value_hold"`
+	Restore       Duration `yaml:"restore"`
+	// Speed divides the durations of the service. For demonstrations only.
+	Speed float64 `yaml:"-"`
+}
+
+// YearCSV is one more year of the calendar of working days: a file in the form of the repository's calendars/cn-2026.csv.
+type YearCSV struct {
+	Year int    `yaml:"year"`
+	File string `yaml:"file"`
+}
+
+// Duration is written as Go writes durations: 15m, 6h.
+type Duration time.Duration
+
+// UnmarshalText reads a duration, which is not negative.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is no duration: write 90s, 15m or 6h", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// DefaultConfig is what a hub does with nothing configured.
+func DefaultConfig() Config {
+	return Config{
+		Listen: "127.0.0.1:8080", Data: "data", LogLevel: "info",
+		Limits: Limits{InFlight: 1024, ReadHeader: Duration(10 * time.Second), Idle: Duration(2 * time.Minute),
+			Shutdown: Duration(30 * time.Second), Stall: Duration(time.Minute)},
+	}
+}
+
+// LoadConfig reads a file over the defaults.
+func LoadConfig(path string) (Config, error) {
+	c := DefaultConfig()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return c, err
+	}
+	if strings.TrimSpace(string(text)) == "" {
+		return c, nil
+	}
+	if err := yaml.Load(text, &c, yaml.WithKnownFields(), yaml.WithUniqueKeys()); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Check refuses a configuration that cannot work or is not safe, naming the key.
+func (c *Config) Check() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %q is no address of the form host:port", c.Listen)
+	}
+	tls := c.TLS.CertFile != "" || c.TLS.KeyFile != ""
+	switch {
+	case tls && (c.TLS.CertFile == "" || c.TLS.KeyFile == ""):
+		return errors.New("tls: cert_file and key_file belong together")
+	case !tls && !c.BehindProxy && !loopback(host):
+		return fmt.Errorf("listen: %s is not a loopback address: set tls, or behind_proxy if a proxy in front speaks TLS", c.Listen)
+	case (tls || c.BehindProxy) && c.PublicURL == "":
+		return errors.New("public_url: must be set with tls or behind_proxy: others know the hub by it")
+	case c.Data == "":
+		return errors.New("data: names the directory of the database and the keys")
+	case c.Limits.InFlight < 1 || c.Limits.ReadHeader <= 0 || c.Limits.Idle <= 0 || c.Limits.Shutdown <= 0 || c.Limits.Stall <= 0:
+		return errors.New("limits: every limit is more than 0")
+	}
+	if err := new(slog.LevelVar).UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return fmt.Errorf("log_level: %q is not debug, info, warn or error", c.LogLevel)
+	}
+	if c.PublicURL != "" {
+		if err := checkPublicURL(c.PublicURL); err != nil {
+			return fmt.Errorf("public_url: %w", err)
+		}
+	}
+	return c.durations().Validate()
+}
+
+func checkPublicURL(raw string) error {
+	if err := auth.CheckIssuer(raw); err != nil {
+		return err
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return err
+	}
+	if u.Scheme == "http" && !loopback(u.Hostname()) {
+		return errors.New("http is for loopback addresses only")
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// durations gives the service's times with what is set.
+func (c *Config) durations() huanxin.Durations {
+	d := huanxin.DefaultDurations()
+	set := func(to *time.Duration, v Duration) {
+		if v != 0 {
+			*to = time.Duration(v)
+		}
+	}
+	set(&d.DeliverWithin, c.Service.DeliverWithin)
+	set(&d.Slot, c.Service.Slot)
+	set(&d.ReleaseDelay, c.Service.ReleaseDelay)
+	set(&d.HighValueHold, c.Service.HighValueHold)
+	set(&d.Restore, c.Service.Restore)
+	if c.Service.Speed != 0 {
+		d.Speed = c.Service.Speed
+	}
+	return d
+}
+
+// calendar loads China's calendar and the further years.
+func (c *Config) calendar() (*huanxin.Calendar, error) {
+	cal := huanxin.ChinaCalendar()
+	for _, y := range c.Calendar {
+		f, err := os.Open(y.File)
+		if err != nil {
+			return nil, fmt.Errorf("calendar: %w", err)
+		}
+		err = cal.LoadYear(y.Year, f)
+		_ = f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("calendar: %s: %w", y.File, err)
+		}
+	}
+	return cal, nil
+}
+
+// database names the database, reading its URL from its file.
+func (c *Config) database() (string, error) {
+	if c.PostgresURLFile == "" {
+		return "sqlite:" + filepath.Join(c.Data, "huanxin.db"), nil
+	}
+	text, err := os.ReadFile(c.PostgresURLFile)
+	if err != nil {
+		return "", fmt.Errorf("postgres_url_file: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+func (c *Config) keyFile() string {
+	if c.KeyFile != "" {
+		return c.KeyFile
+	}
+	return filepath.Join(c.Data, "keys.json")
+}

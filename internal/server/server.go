@@ -1,0 +1,237 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/huanxin-platform/huanxin/internal/auth"
+	"github.com/huanxin-platform/huanxin/internal/core"
+	"github.com/huanxin-platform/huanxin/internal/due"
+	"github.com/huanxin-platform/huanxin/internal/httpapi"
+	"github.com/huanxin-platform/huanxin/internal/outbound"
+	"github.com/huanxin-platform/huanxin/internal/seal"
+	"github.com/huanxin-platform/huanxin/internal/store"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Server is one hub with its listeners open.
+type Server struct {
+	Hub *core.Hub
+	// URL is the hub's public URL and issuer.
+	URL string
+
+	cfg      Config
+	log      *slog.Logger
+	store    *store.Store
+	loops    *due.Loops
+	api      http.Handler
+	ops      http.Handler
+	listener net.Listener
+	opsLn    net.Listener
+	stopping atomic.Bool
+}
+
+// Open opens listeners, database and keys. A Server that was opened is either Run or Closed.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: log}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) (err error) {
+	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+		return err
+	}
+	if s.cfg.OpsListen != "" {
+		if s.opsLn, err = net.Listen("tcp", s.cfg.OpsListen); err != nil {
+			return err
+		}
+	}
+	if s.URL = s.cfg.PublicURL; s.URL == "" {
+		s.URL = "http://" + s.listener.Addr().String()
+	}
+	if s.Hub, err = s.hub(ctx); err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	keys, err := s.Hub.SigningKeys(ctx)
+	if err != nil {
+		return err
+	}
+	ring, err := auth.NewKeyRing(keys...)
+	if err != nil {
+		return err
+	}
+	s.loops = due.New(due.Options{Hub: s.Hub, Ring: ring, Issuer: s.URL, Log: s.log, Registry: registry,
+		Client: outbound.Client(outbound.Options{AllowLoopback: s.cfg.AllowLoopback})})
+	s.api = httpapi.New(httpapi.Options{Hub: s.Hub, Ring: ring, Issuer: s.URL, Log: s.log, Registry: registry,
+		InFlight: s.cfg.Limits.InFlight})
+	s.ops = s.opsHandler(registry)
+	return nil
+}
+
+// hub opens the database and the keys.
+func (s *Server) hub(ctx context.Context) (*core.Hub, error) {
+	return openHub(ctx, &s.cfg, s.log, &s.store)
+}
+
+func openHub(ctx context.Context, cfg *Config, log *slog.Logger, db **store.Store) (*core.Hub, error) {
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	cal, err := cfg.calendar()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := seal.Open(cfg.keyFile())
+	if err != nil {
+		return nil, err
+	}
+	dsn, err := cfg.database()
+	if err != nil {
+		return nil, err
+	}
+	if *db, err = store.Open(ctx, dsn); err != nil {
+		return nil, err
+	}
+	return core.New(ctx, core.Options{Store: *db, Keys: keys, Calendar: cal, Durations: cfg.durations(), Log: log})
+}
+
+// OpenHub opens a hub without serving it, for commands on the hub's machine. close releases it.
+func OpenHub(ctx context.Context, cfg Config, log *slog.Logger) (hub *core.Hub, close func() error, err error) {
+	var db *store.Store
+	hub, err = openHub(ctx, &cfg, log, &db)
+	close = func() error {
+		if db == nil {
+			return nil
+		}
+		return db.Close()
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, close())
+	}
+	return hub, close, nil
+}
+
+// Addr gives the address that the server listens on.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Handler serves everything that shares the main listener.
+func (s *Server) Handler() http.Handler {
+	if s.opsLn != nil {
+		return s.api
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", s.api)
+	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
+		mux.Handle("GET "+path, s.ops)
+	}
+	return mux
+}
+
+func (s *Server) opsHandler(registry *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		switch err := s.Hub.Ping(ctx); {
+		case s.stopping.Load():
+			http.Error(w, "stopping", http.StatusServiceUnavailable)
+		case err != nil:
+			s.log.Error("not ready", "error", err)
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+		default:
+			_, _ = w.Write([]byte("ready\n"))
+		}
+	})
+	return mux
+}
+
+// Run serves h (Handler, or what wraps it) until ctx is done, then stops: no new requests, those under way end, the loops
+// stop, the database is closed. What was acknowledged is on stable storage at any moment, so nothing depends on this.
+func (s *Server) Run(ctx context.Context, h http.Handler) error {
+	main := s.httpServer(h)
+	if s.cfg.TLS.CertFile != "" {
+		main.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- s.serve(main) }()
+	ops := s.httpServer(s.ops)
+	if s.opsLn != nil {
+		go func() { failed <- ops.Serve(s.opsLn) }()
+	}
+	looping, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoops()
+	stopped := make(chan struct{})
+	go func() {
+		s.loops.Run(looping)
+		close(stopped)
+	}()
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.stopping.Store(true)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(s.cfg.Limits.Shutdown))
+	defer cancel()
+	if stopErr := main.Shutdown(grace); stopErr != nil {
+		s.log.Warn("some requests did not end in time and were cut off", "error", stopErr)
+		_ = main.Close()
+	}
+	_ = ops.Close()
+	stopLoops()
+	<-stopped
+	return errors.Join(err, s.Close())
+}
+
+func (s *Server) serve(srv *http.Server) error {
+	if s.cfg.TLS.CertFile != "" {
+		return srv.ServeTLS(s.listener, s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile)
+	}
+	return srv.Serve(s.listener)
+}
+
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           noStall(h, time.Duration(s.cfg.Limits.Stall)),
+		ReadHeaderTimeout: time.Duration(s.cfg.Limits.ReadHeader),
+		IdleTimeout:       time.Duration(s.cfg.Limits.Idle),
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken handshakes and the like
+	}
+}
+
+// Close releases what Open opened.
+func (s *Server) Close() error {
+	var errs []error
+	for _, l := range []net.Listener{s.listener, s.opsLn} {
+		if l != nil {
+			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}
