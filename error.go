@@ -2,6 +2,7 @@ package huanxin
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -60,7 +61,11 @@ func (e *Error) Error() string {
 		b.WriteString(": " + e.Detail)
 	}
 	for _, f := range e.Fields {
-		b.WriteString("; " + f.Field + " " + f.Code + ": " + f.Detail)
+		where := f.Field
+		if where == "" {
+			where = "line " + strconv.FormatInt(f.Line, 10)
+		}
+		b.WriteString("; " + where + " " + f.Code + ": " + f.Detail)
 	}
 	return b.String()
 }

@@ -146,3 +146,8 @@ func detail(v map[string]any) string {
 func notFound(what string) error {
 	return huanxin.Errorf(huanxin.NotFound, "not_found", "there is no such "+what)
 }
+
+// RecordRefused writes down that a caller was refused before any use case was asked.
+func (h *Hub) RecordRefused(ctx context.Context, who huanxin.Caller, action string, err error) {
+	h.recordRefusal(ctx, h.refusalEntry(who, action), err)
+}

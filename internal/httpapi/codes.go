@@ -39,6 +39,8 @@ var Codes = []CodeDoc{
 	{"unknown_identity", huanxin.Invalid, "Not one of the identity factors."},
 	{"unknown_state", huanxin.Invalid, "Not one of the states."},
 	{"unknown_app", huanxin.Refused, "No such app takes part."},
+	{"kind_not_served", huanxin.Refused, "The app does not do tasks of this kind."},
+	{"duplicate", huanxin.Refused, "The list names this twice."},
 	{"unknown_task", huanxin.Invalid, "There is no such task to go on after."},
 	{"unknown_step", huanxin.Invalid, "There is no such step to go on after."},
 	{"unknown_parameter", huanxin.Invalid, "The query has a parameter that is not known here, or one twice."},

@@ -21,14 +21,11 @@ import (
 // DefaultLimit is how many bytes a JSON body may have, as sent and unpacked, where its route does not say.
 const DefaultLimit = 1 << 20
 
-// maxDepth bounds how deep a JSON text may nest: ours have four levels.
-const maxDepth = 64
-
 // maxFieldErrors bounds the list of what is wrong.
 const maxFieldErrors = 100
 
 var (
-	lenient = json.JoinOptions(jsontext.WithDepthLimit(maxDepth))
+	lenient = json.DefaultOptionsV2()
 	strict  = json.JoinOptions(lenient, json.RejectUnknownMembers(true))
 )
 
@@ -64,13 +61,16 @@ func badFields(wrong []huanxin.FieldError) error {
 }
 
 func badField(field, code, detail string) error {
+	if field == "" {
+		return huanxin.Errorf(huanxin.Invalid, code, detail)
+	}
 	return badFields([]huanxin.FieldError{{Field: field, Code: code, Detail: detail}})
 }
 
 // decodeError turns the decoder's error into ours. The decoder's own text quotes values, so it is dropped.
 func decodeError(data []byte, err error) error {
 	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		at := path(syntax.JSONPointer, errors.Is(syntax.Err, jsontext.ErrDuplicateName))
+		at := memberPath(syntax.JSONPointer, errors.Is(syntax.Err, jsontext.ErrDuplicateName))
 		switch {
 		case errors.Is(syntax.Err, jsontext.ErrDuplicateName):
 			return badField(at, "duplicate_member", "comes twice in one object")
@@ -84,9 +84,9 @@ func decodeError(data []byte, err error) error {
 		return badField("", "malformed_json", "the JSON text is empty or ends too early")
 	}
 	if errors.Is(err, json.ErrUnknownName) {
-		return badField(path(semantic.JSONPointer, true), "unknown_member", "there is no such member here")
+		return badField(memberPath(semantic.JSONPointer, true), "unknown_member", "there is no such member here")
 	}
-	at := path(semantic.JSONPointer, false)
+	at := memberPath(semantic.JSONPointer, false)
 	if own, ok := errors.AsType[*huanxin.Error](err); ok {
 		return refusedValue(at, own)
 	}
@@ -123,9 +123,9 @@ func expected(t reflect.Type) string {
 	return "a number"
 }
 
-// path writes a JSON pointer as people write a member: proof.verified_at, apps[3]. A name that could be
+// memberPath writes a JSON pointer as people write a member: proof.verified_at, apps[3]. A name that could be
 // data is given as "?". lastIsName says that the last token is certainly a name.
-func path(p jsontext.Pointer, lastIsName bool) string {
+func memberPath(p jsontext.Pointer, lastIsName bool) string {
 	out := ""
 	tokens := slices.Collect(p.Tokens())
 	for i, token := range tokens {

@@ -102,6 +102,9 @@ func lacking(path string, v reflect.Value, out []huanxin.FieldError) []huanxin.F
 				out = append(out, huanxin.FieldError{Field: joined(path, m.name), Code: "required", Detail: "must be given"})
 				continue
 			}
+			if !m.required && f.IsZero() {
+				continue // not given, so it lacks nothing
+			}
 			out = lacking(joined(path, m.name), f, out)
 		}
 	}

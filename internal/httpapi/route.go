@@ -5,19 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"path"
 	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/huanxin-platform/huanxin"
-	"github.com/huanxin-platform/huanxin/internal/lines"
 )
 
 // Handler answers a request or gives an error, which becomes a problem document. After the first byte of
@@ -48,6 +45,9 @@ type Route struct {
 	Codes   []string
 	Handler Handler
 }
+
+// anyScope is the scope of a route that every valid token may use; what it shows depends on who asks.
+const anyScope huanxin.Scope = "*"
 
 // Param is one parameter of a query.
 type Param struct {
@@ -89,14 +89,18 @@ type Config struct {
 func Mux(routes []Route, cfg Config) http.Handler {
 	m := &mux{cfg: cfg}
 	for _, rt := range slices.Concat(routes, documents(routes, cfg)) {
-		m.tree.Handle(rt.Method+" "+rt.Path, m.serve(&rt))
+		h := m.serve(&rt)
+		m.tree.Handle(rt.Method+" "+rt.Path, h)
+		m.bare.Handle(rt.Method+" "+rt.Path, h)
 	}
+	m.tree.HandleFunc("/", m.unmatched)
 	return m
 }
 
 type mux struct {
 	cfg  Config
-	tree http.ServeMux
+	tree http.ServeMux // the routes, and unmatched for everything else
+	bare http.ServeMux // the routes: it knows 405
 }
 
 func (m *mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -118,10 +122,6 @@ func (m *mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.fail(rw, r, errNoRoute()) // rather than redirect an API's caller
 		return
 	}
-	if handler, pattern := m.tree.Handler(r); pattern == "" {
-		m.unmatched(rw, r, handler)
-		return
-	}
 	m.tree.ServeHTTP(rw, r)
 }
 
@@ -130,11 +130,13 @@ func errNoRoute() error {
 }
 
 // unmatched tells 405 from 404 by what ServeMux would have answered.
-func (m *mux) unmatched(w *response, r *http.Request, handler http.Handler) {
+func (m *mux) unmatched(w http.ResponseWriter, r *http.Request) {
 	probe := &discarded{header: http.Header{}}
-	handler.ServeHTTP(probe, r)
+	if handler, pattern := m.bare.Handler(r); pattern == "" {
+		handler.ServeHTTP(probe, r)
+	}
 	if probe.status != http.StatusMethodNotAllowed {
-		m.fail(w, r, errNoRoute())
+		m.fail(w.(*response), r, errNoRoute())
 		return
 	}
 	allow := probe.header.Get("Allow")
@@ -181,7 +183,7 @@ func (m *mux) admit(r *http.Request, x *exchange) error {
 		if kind == 0 && who.Party != nil {
 			kind = who.Party.Kind
 		}
-		if err := who.May(kind, x.route.Scope); err != nil {
+		if err := who.May(kind, x.route.Scope); err != nil && x.route.Scope != anyScope {
 			if m.cfg.Refused != nil {
 				m.cfg.Refused(r.Context(), who, x.route.Method, x.route.Path, err)
 			}
@@ -189,35 +191,6 @@ func (m *mux) admit(r *http.Request, x *exchange) error {
 		}
 	}
 	return checkQuery(r, x.route)
-}
-
-func checkQuery(r *http.Request, rt *Route) error {
-	if r.URL.RawQuery == "" && !slices.ContainsFunc(rt.Query, func(p Param) bool { return p.Required }) || rt.Lenient {
-		return nil
-	}
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return huanxin.Errorf(huanxin.Invalid, "malformed_query", "the query is not of the form name=value&…, percent-encoded")
-	}
-	for name, values := range query {
-		i := slices.IndexFunc(rt.Query, func(p Param) bool { return p.Name == name })
-		switch {
-		case i < 0 && lines.Nameable(name):
-			return badField(name, "unknown_parameter", "there is no such parameter here")
-		case i < 0:
-			return badField("?", "unknown_parameter", "there is no such parameter here")
-		case len(values) > 1:
-			return badField(name, "unknown_parameter", "comes twice")
-		case !utf8.ValidString(values[0]):
-			return badField(name, "invalid_utf8", "is not valid UTF-8")
-		}
-	}
-	for _, p := range rt.Query {
-		if p.Required && query.Get(p.Name) == "" {
-			return badField(p.Name, "required", "must be given")
-		}
-	}
-	return nil
 }
 
 // fail answers with a problem, and logs what an outsider may not know of a fault of ours.

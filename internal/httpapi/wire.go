@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"strings"
 	"time"
 
@@ -38,14 +39,27 @@ func (t Time) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads RFC 3339 and refuses anything else with the code malformed_time.
 func (t *Time) UnmarshalText(text []byte) error {
-	var v time.Time
-	err := v.UnmarshalText(text) // strict, unlike time.Parse: no "1:00", no decimal comma
-	if err != nil || v.Unix() < 0 || v.UTC().Year() > 9999 {
+	v, err := time.Parse(time.RFC3339, string(text))
+	if err != nil || !strictTime(text) || v.Unix() < 0 || v.UTC().Year() > 9999 {
 		return huanxin.Errorf(huanxin.Invalid, "malformed_time",
 			"must be a time such as 2026-03-01T08:00:00+08:00 (RFC 3339, with an offset), from 1970 to 9999")
 	}
 	*t = Time(v.Truncate(time.Microsecond))
 	return nil
+}
+
+// strictTime refuses what time.Parse takes beyond RFC 3339: an hour of one digit, a decimal comma, an offset of 24 hours.
+func strictTime(text []byte) bool {
+	const date = len("2006-01-02T15:04:05")
+	if len(text) <= date || text[13] != ':' || bytes.IndexByte(text, ',') >= 0 {
+		return false
+	}
+	offset := text[len(text)-1:]
+	if offset[0] != 'Z' {
+		offset = text[len(text)-len("+08:00"):]
+		return string(offset[1:3]) < "24" && string(offset[4:6]) < "60"
+	}
+	return true
 }
 
 // SchemaYAML describes a Time in the OpenAPI document.

@@ -159,3 +159,11 @@ func scanAll(rows *sql.Rows, scan func(*sql.Rows) error) error {
 	}
 	return rows.Err()
 }
+
+// lock ends a SELECT so that nobody else changes the rows that it takes from a table until the transaction ends.
+func (t *Tx) lock(table string) string {
+	if t.dialect.name() == "postgres" {
+		return " FOR UPDATE OF " + table
+	}
+	return "" // there is one writer
+}

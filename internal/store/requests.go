@@ -77,7 +77,8 @@ func (t *Tx) CancelRequest(id huanxin.RequestID, now time.Time) error {
 	return err
 }
 
-// AbortTenures aborts the requests of tenures that ended, and ends their tasks. It says how many requests there were.
+// AbortTenures aborts the requests of tenures that ended, and ends their tasks. It says how many requests there were. It
+// locks them first, so that a task that is being added to one ends with the others.
 func (t *Tx) AbortTenures(tenures []huanxin.TenureID, now time.Time) (int64, error) {
 	if len(tenures) == 0 {
 		return 0, nil
@@ -88,7 +89,7 @@ func (t *Tx) AbortTenures(tenures []huanxin.TenureID, now time.Time) (int64, err
 	}
 	var requests []int64
 	if err := t.queryEach(`SELECT q.id FROM {rows} {join} requests q ON q.tenure = r.tenure
-		WHERE q.cancelled_at = 0 AND q.aborted_at = 0`, nil, func(r *sql.Rows) error {
+		WHERE q.cancelled_at = 0 AND q.aborted_at = 0`+t.lock("q"), nil, func(r *sql.Rows) error {
 		var id int64
 		err := r.Scan(&id)
 		requests = append(requests, id)

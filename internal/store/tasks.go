@@ -102,11 +102,7 @@ func (t *Tx) TasksByID(ids []huanxin.TaskID) (map[huanxin.TaskID]TaskRow, error)
 		list[i] = int64(id)
 	}
 	slices.Sort(list)
-	lock := ""
-	if t.dialect.name() == "postgres" {
-		lock = " ORDER BY t.id FOR UPDATE OF t"
-	}
-	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.id = r.id {join} requests q ON q.id = t.request`+lock, nil,
+	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.id = r.id {join} requests q ON q.id = t.request ORDER BY t.id`+t.lock("t"), nil,
 		func(r *sql.Rows) error {
 			k, err := scanTask(r)
 			out[k.ID] = k
