@@ -236,9 +236,9 @@ func AppField(i int, code, detail string) FieldError {
 	return FieldError{Field: "apps[" + strconv.Itoa(i) + "]", Code: code, Detail: detail}
 }
 
-// MayAskAgain says whether the task whose view is views[i] may be asked again: after a released view other than clean,
-// the newest task of its app and kind, and at most once a day (rule 13 bounds how often an app is asked). Of a request that
-// was aborted nothing is asked: its tenure is over.
+// MayAskAgain says whether the task whose view is views[i] may be asked again: after a released view other than clean, and
+// only the newest task of its app and kind. For one that ended a new task is made, at most once a day. Of a request that was
+// cancelled or aborted nothing is asked.
 func MayAskAgain(r *Request, views []TaskView, i int, now time.Time, d Durations) error {
 	if !r.AbortedAt.IsZero() {
 		return Errorf(Conflict, "request_ended", "the tenure is over")
@@ -255,7 +255,7 @@ func MayAskAgain(r *Request, views []TaskView, i int, now time.Time, d Durations
 	if !v.View.AskAgain() {
 		return Errorf(Conflict, "not_released", "an app can be asked again after a released view other than clean")
 	}
-	if v.Since.After(now.Add(-d.Day())) && v.View != ViewActionRequired && v.View != ViewExpired {
+	if v.View.Final() && v.Created.After(now.Add(-d.Day())) {
 		return Ineligible(IneligibleTooMany)
 	}
 	return nil

@@ -154,9 +154,10 @@ func (t Task) Take(a Answer, d Durations, cal *Calendar) (Task, Effect) {
 		return t, Took
 	}
 	t.resume(a.At, d, cal)
+	t.RetryAt = time.Time{} // the back-off is that of the answer before
 	switch {
 	case a.Outcome.Final():
-		t.State, t.StepAt, t.RetryAt = TaskAnswered, time.Time{}, time.Time{}
+		t.State, t.StepAt = TaskAnswered, time.Time{}
 	case a.Outcome == Failed:
 		t.Failures++
 		t.RetryAt = a.At.Add(Backoff(t.Failures))

@@ -200,6 +200,10 @@ func TestFailedIsTriedAgainWithBackOff(t *testing.T) {
 			t.Errorf("Backoff(%d) = %v", n, got)
 		}
 	}
+	review := taking(t, taking(t, china.task(at), answer(t, "failed temporary", at)), answer(t, "in_review assets_held", at))
+	if !review.RetryAt.IsZero() {
+		t.Error("what the app says next ends the back-off: a review is not queued again")
+	}
 	late := china.until(china.task(shanghai(t, monday)), shanghai(t, "2026-11-25 10:00"))
 	late, _ = late.Take(answer(t, "failed temporary", shanghai(t, "2026-11-25 10:00")), china.d, china.cal)
 	if late.RetryAt.IsZero() || late.Requeue().State != huanxin.TaskEscalated {

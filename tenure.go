@@ -117,7 +117,11 @@ func Replay(events []Event, judged EventNo, cooling Cooling) (Standing, error) {
 	})
 	var s Standing
 	for _, e := range line {
-		next, err := s.next(e, cooling)
+		freeze := leastCooling // an event that was accepted is not judged again by what its carrier has set since
+		if e.No == judged {
+			freeze = cooling
+		}
+		next, err := s.next(e, freeze)
 		if err != nil && e.No != judged && judged != 0 {
 			return s, misfit(e, judgedCarrier)
 		}
@@ -128,6 +132,8 @@ func Replay(events []Event, judged EventNo, cooling Cooling) (Standing, error) {
 	}
 	return s, nil
 }
+
+func leastCooling(PartyNo) time.Duration { return MinCoolingDays * 24 * time.Hour }
 
 // misfit names the event that would no longer fit. Another carrier's own id for it stays with that carrier, and so does
 // its time, which may be a tenure's start (DOMAIN.md §7 rule 5).

@@ -58,6 +58,7 @@ type TaskView struct {
 	Kind    TaskKind
 	View    View
 	Link    string
+	Created time.Time
 	Release time.Time // when results are first shown
 	// Since is when the task came to be seen as it is now: what is shown later never moves it back.
 	Since time.Time
@@ -66,7 +67,7 @@ type TaskView struct {
 // ViewAt works out what is released of a task at now from its answers, oldest first, and its clock. It never tells
 // unbound, not_bound and kept bound_by_current_holder apart, nor when the answer came.
 func (t *Task) ViewAt(answers []Answer, now time.Time, d Durations, cal *Calendar) TaskView {
-	v := TaskView{Task: t.ID, App: t.App, Kind: t.Kind, View: ViewProcessing, Release: t.Release, Since: t.CreatedAt}
+	v := TaskView{Task: t.ID, App: t.App, Kind: t.Kind, View: ViewProcessing, Created: t.CreatedAt, Release: t.Release, Since: t.CreatedAt}
 	seen, shown := t.lastShown(answers, t.seenUntil(now), d)
 	if seen != nil && seen.Outcome.Final() {
 		v.View, v.Since = finalView(seen), shown

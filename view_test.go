@@ -151,6 +151,18 @@ func TestAnUnreleasedStopOfTheClockDoesNotShow(t *testing.T) {
 	}
 }
 
+func TestAnUnreleasedGoOfTheClockDoesNotShow(t *testing.T) {
+	// Asked on the morning of day 15 and seen that evening; the app's next word lets the clock run, and the task expires at
+	// midnight. To the holder the clock stands until that word is released.
+	asked, more := "2026-12-07 10:00 action_required evidence_needed", "2026-12-07 18:30 in_review assets_held"
+	if v, without := shown(t, "2026-12-08 03:00", asked, more), shown(t, "2026-12-08 03:00", asked); v != without || v.View != huanxin.ViewActionRequired {
+		t.Errorf("%+v, want %+v", v, without)
+	}
+	if v := shown(t, "2026-12-08 06:00", asked, more); v.View != huanxin.ViewExpired {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestCancellingNeverReveals(t *testing.T) {
 	// "States … are worked out from released views only"; what was answered and not shown at the end is never shown.
 	ended := shanghai(t, "2026-11-17 15:00")

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -111,6 +112,9 @@ type told struct {
 func (t *teller) record(row *store.TaskRow, step huanxin.Step, due time.Time) error {
 	snap := t.h.snapshot()
 	app := snap.parties[row.App]
+	if app == nil { // added by another hub a moment ago: the next look knows it
+		return errors.New("a task's app is not in the registry yet")
+	}
 	message, err := t.letterFor(app)
 	if err != nil {
 		return err

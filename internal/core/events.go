@@ -35,6 +35,8 @@ type Receipt struct {
 	Duplicates    int64
 	Rejected      []Rejection
 	RejectedTotal int64
+	// Flagged counts accepted events of numbers on segments that the number plan does not know.
+	Flagged int64
 	// CompleteUntil is until when the carrier has told everything, as the hub now takes it; zero: it never said.
 	CompleteUntil time.Time
 	untold        bool // a line was refused that the carrier may yet tell right
@@ -158,6 +160,7 @@ func (r *reporter) take(ctx context.Context, lines []EventLine) error {
 	r.receipt.Accepted += int64(len(c.accepted))
 	r.receipt.Duplicates += c.out.Duplicates
 	r.receipt.RejectedTotal += c.out.RejectedTotal
+	r.receipt.Flagged += c.out.Flagged
 	r.receipt.untold = r.receipt.untold || c.out.untold
 	room := min(maxRejections-len(r.receipt.Rejected), len(c.out.Rejected))
 	r.receipt.Rejected = append(r.receipt.Rejected, c.out.Rejected[:room]...)
@@ -216,19 +219,42 @@ func (c *chunk) load(lines []EventLine) (err error) {
 	var ids []string
 	var numbers []huanxin.Number
 	for i := range lines {
-		if l := &lines[i]; l.Err == nil {
-			ids = append(ids, l.Event.ID)
-			if l.Event.CorrectsID != "" {
-				ids = append(ids, l.Event.CorrectsID)
-			}
-			numbers = append(numbers, l.Event.Number)
+		l := &lines[i]
+		if l.Err == nil {
+			l.Err = checkLine(&l.Event)
 		}
+		if l.Err != nil {
+			continue
+		}
+		ids = append(ids, l.Event.ID)
+		if l.Event.CorrectsID != "" {
+			ids = append(ids, l.Event.CorrectsID)
+		}
+		numbers = append(numbers, l.Event.Number)
 	}
 	if c.known, err = c.tx.KnownEvents(c.carrier, ids); err != nil {
 		return err
 	}
 	c.standings, err = c.tx.Standings(numbers)
 	return err
+}
+
+// checkLine refuses what cannot even be looked up, and brings the time to the store's microseconds, so that the same line
+// sent again says the same.
+func checkLine(e *huanxin.Event) error {
+	e.At = e.At.Truncate(time.Microsecond)
+	if err := huanxin.CheckEventID("id", e.ID); err != nil {
+		return err
+	}
+	if e.CorrectsID != "" {
+		if err := huanxin.CheckEventID("corrects", e.CorrectsID); err != nil {
+			return err
+		}
+	}
+	if e.Number.IsZero() {
+		return huanxin.BadField("number", "required", "every event is about a number")
+	}
+	return nil
 }
 
 // take judges one line. Only a fault of ours is an error.
@@ -296,6 +322,9 @@ func (c *chunk) stored(row store.NumberRow) huanxin.EventNo {
 func (c *chunk) accept(e huanxin.Event, row store.NumberRow, after huanxin.Standing) {
 	if _, seen := c.before[e.Number]; !seen {
 		c.before[e.Number] = row.Standing
+	}
+	if e.Number.Kind() == huanxin.KindUnknown {
+		c.out.Flagged++
 	}
 	c.accepted = append(c.accepted, store.Accepted{Event: e, Prev: row.Head})
 	c.fresh[e.ID] = e

@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -71,6 +73,10 @@ func (h *Hub) CreateRequest(ctx context.Context, who huanxin.Caller, in NewReque
 // accept asks the rules and writes the request.
 func (h *Hub) accept(tx *store.Tx, now time.Time, in *NewRequest) (huanxin.Request, []huanxin.Task, error) {
 	var none huanxin.Request
+	if in.Kinds = distinct(in.Kinds); len(in.Kinds) == 0 {
+		return none, nil, huanxin.BadField("kinds", "required", "a request asks for at least one kind of task")
+	}
+	in.StartedAt = in.StartedAt.Truncate(time.Microsecond) // as the number log keeps it
 	standing, err := tx.LockStanding(in.Number)
 	if err != nil {
 		return none, nil, err
@@ -100,7 +106,26 @@ func (h *Hub) accept(tx *store.Tx, now time.Time, in *NewRequest) (huanxin.Reque
 	for i := range tasks {
 		tasks[i].Request, tasks[i].Tenure = r.ID, r.Tenure
 	}
-	return r, tasks, tx.InsertTasks(tasks)
+	return r, tasks, insertTasks(tx, tasks)
+}
+
+func distinct(kinds []huanxin.TaskKind) []huanxin.TaskKind {
+	var out []huanxin.TaskKind
+	for _, k := range kinds {
+		if !slices.Contains(out, k) {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// insertTasks is the last word on rule 13: where two came at once the database refuses the second.
+func insertTasks(tx *store.Tx, tasks []huanxin.Task) error {
+	err := tx.InsertTasks(tasks)
+	if errors.Is(err, store.ErrTaskOpen) {
+		return huanxin.Errorf(huanxin.Conflict, "task_open", "a task is open for this number at an app that was asked")
+	}
+	return err
 }
 
 // binding ties a sealed number to its request.
@@ -391,11 +416,11 @@ func (h *Hub) AskAgain(ctx context.Context, who huanxin.Caller, request, task st
 	may := who.May(huanxin.CarrierParty, huanxin.ScopeRequestsCreate)
 	err := h.once(ctx, who, "task.again", may, once,
 		func(tx *store.Tx, now time.Time, entry *store.AuditEntry) (int64, error) {
-			entry.Subject = task
 			t, err := h.again(tx, now, who, request, task)
 			if err != nil {
 				return 0, err
 			}
+			entry.Subject = task // not before it is known for a task: what someone sends may be a number
 			out = h.createdTask(t)
 			return int64(t.ID), nil
 		},
@@ -413,7 +438,7 @@ func (h *Hub) createdTask(t huanxin.Task) CreatedTask {
 
 func (h *Hub) again(tx *store.Tx, now time.Time, who huanxin.Caller, request, task string) (huanxin.Task, error) {
 	var none huanxin.Task
-	r, err := h.ownRequest(tx.LockRequest, who, request)
+	r, err := h.lockWithNumber(tx, who, request)
 	if err != nil {
 		return none, err
 	}
@@ -434,19 +459,62 @@ func (h *Hub) again(tx *store.Tx, now time.Time, who huanxin.Caller, request, ta
 	if at < 0 {
 		return none, notFound("task")
 	}
-	app := h.snapshot().parties[rows[at].App]
 	if err := huanxin.MayAskAgain(&r, views, at, now, h.durations); err != nil {
 		return none, err
 	}
-	if app.Disabled || !app.Serves(rows[at].Kind) {
+	if !views[at].View.Final() {
+		return h.askOnce(tx, now, &rows[at])
+	}
+	return h.askAnew(tx, now, &r, &rows[at].Task)
+}
+
+// lockWithNumber locks a request of the caller's, and before it its number's standing: until the transaction ends no event
+// ends its tenure and no other request of the number is made.
+func (h *Hub) lockWithNumber(tx *store.Tx, who huanxin.Caller, id string) (huanxin.Request, error) {
+	r, err := h.ownRequest(tx.Request, who, id)
+	if err != nil {
+		return r, err
+	}
+	n, err := h.keys.Unseal(r.Sealed, binding(r.ID))
+	if err != nil {
+		return r, err
+	}
+	if _, err := tx.LockStanding(n); err != nil {
+		return r, err
+	}
+	return h.ownRequest(tx.LockRequest, who, id)
+}
+
+// askOnce puts an open task back into its app's queue. One that was answered, which nobody was shown yet, is left alone:
+// the caller learns no difference.
+func (h *Hub) askOnce(tx *store.Tx, now time.Time, row *store.TaskRow) (huanxin.Task, error) {
+	if !row.State.Open() {
+		return row.Task, nil
+	}
+	row.Task = row.Reopen(now, h.durations, h.calendar)
+	return row.Task, tx.UpdateTasks([]store.TaskRow{*row})
+}
+
+// askAnew makes a new task, with a clock of its own, of one that ended.
+func (h *Hub) askAnew(tx *store.Tx, now time.Time, r *huanxin.Request, old *huanxin.Task) (huanxin.Task, error) {
+	var none huanxin.Task
+	app := h.snapshot().parties[old.App]
+	if app.Disabled || !app.Serves(old.Kind) {
 		return none, huanxin.Errorf(huanxin.Conflict, "unknown_app", "the app takes no part any more")
 	}
-	if rows[at].State.Open() {
-		rows[at].Task = rows[at].Reopen(now, h.durations, h.calendar)
-		return rows[at].Task, tx.UpdateTasks(rows[at : at+1])
+	all, err := tx.RequestsOfTenure(r.Tenure)
+	if err != nil {
+		return none, err
+	}
+	open, err := h.openTasks(tx, now, all)
+	if err != nil {
+		return none, err
+	}
+	if open[appKind{old.App, old.Kind}] {
+		return none, huanxin.Errorf(huanxin.Conflict, "task_open", "a task is open for this number at this app already")
 	}
 	t := h.newTask(now)
-	t.Request, t.App, t.Kind, t.Tenure = r.ID, rows[at].App, rows[at].Kind, r.Tenure
+	t.Request, t.App, t.Kind, t.Tenure = r.ID, old.App, old.Kind, r.Tenure
 	t.Release = h.durations.ReleaseAt(now, h.durations.ReleaseDelayOf(app))
 	made := []huanxin.Task{t}
 	err = tx.InsertTasks(made)

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -54,7 +55,7 @@ func (h *Hub) Tasks(ctx context.Context, who huanxin.Caller, state huanxin.TaskS
 	}
 	var rows []store.TaskRow
 	err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
-		rows, err = tx.OpenTasks(who.Party.No, state, huanxin.TaskID(from), limit)
+		rows, err = tx.OpenTasks(who.Party.No, state, huanxin.TaskID(from), min(max(limit, 1), MaxTasks))
 		return err
 	})
 	if err != nil {
@@ -205,7 +206,9 @@ func (h *Hub) answer(ctx context.Context, who huanxin.Caller, in []TaskAnswer) (
 			}
 		}
 		if len(in) == 1 {
-			entry.Subject = in[0].Task
+			if _, ok := h.keys.ParseID(seal.TaskID, in[0].Task); ok { // what someone sends for an id may be a number
+				entry.Subject = in[0].Task
+			}
 			if out[0].err != nil {
 				entry.Refused = huanxin.CodeOf(out[0].err)
 			}
@@ -287,6 +290,9 @@ func errNoEffect(s huanxin.TaskState) error {
 func (b *answerBatch) matches(in *TaskAnswer, row *store.TaskRow) error {
 	if err := in.Check(b.who.Party.Domains); err != nil {
 		return err
+	}
+	if strings.ContainsRune(in.Note, 0) { // PostgreSQL keeps no text with a zero byte
+		return huanxin.BadField("note", "bad_character", "a note has no zero characters")
 	}
 	asked, err := b.h.appTask(row, b.who.Party)
 	if err != nil {

@@ -60,6 +60,7 @@ type eventLine struct {
 
 type eventReceipt struct {
 	receipt
+	Flagged       int64 `json:"flagged" doc:"Accepted events of numbers on segments that the number plan does not know."`
 	CompleteUntil *Time `json:"complete_until,omitempty" doc:"Until when the carrier has told everything, as the hub now takes it."`
 }
 
@@ -78,7 +79,7 @@ func (a *api) reportEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, eventReceipt{receiptOf(got), a.optionalTime(got.CompleteUntil)})
+	return writeJSON(w, http.StatusOK, eventReceipt{receiptOf(got), got.Flagged, a.optionalTime(got.CompleteUntil)})
 }
 
 func eventOf(l *Line[eventLine]) core.EventLine {

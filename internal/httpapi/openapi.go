@@ -38,14 +38,14 @@ var scopeTexts = []struct {
 	{huanxin.ScopeAdmin, "Run the hub"},
 }
 
-const apiDescription = `Numbers are E.164 strings, times RFC 3339 with an offset, dates in the national time zone. All JSON is UTF-8; unknown
-members are refused except where a foreign standard says otherwise; null is taken for a missing member. Errors are problem documents (RFC 9457).
+const apiDescription = "Numbers are E.164 strings, times RFC 3339 with an offset, dates in the national time zone. All JSON is UTF-8; " +
+	"unknown members are refused except where a foreign standard says otherwise; null is taken for a missing member. Errors are " +
+	"problem documents (RFC 9457).\n\n" +
+	"Line-wise bodies, NDJSON and CSV, are streamed and may have any length. A bad line is refused with its physical number from 1 " +
+	"and never stops the good ones. CSV names its columns in a header. Bodies may be compressed with gzip or zstd (Content-Encoding)."
 
-Line-wise bodies, NDJSON and CSV, are streamed and may have any length. A bad line is refused with its physical number from 1 and never stops
-the good ones. CSV names its columns in a header. Bodies may be compressed with gzip or zstd (Content-Encoding).`
-
-const idempotencyText = `At most 128 characters of the client's choice, kept at least 24 hours. The same key and body give the first answer again, the same
-key with another body 409 idempotency_conflict, one still in flight 409 in_flight.`
+const idempotencyText = "At most 128 characters of the client's choice, kept at least 24 hours. The same key and body give the first " +
+	"answer again, the same key with another body 409 idempotency_conflict, one still in flight 409 in_flight."
 
 // OpenAPI emits the document of a route table: OpenAPI 3.1 as YAML, the same bytes for the same table.
 func OpenAPI(title, version string, routes []Route) ([]byte, error) {

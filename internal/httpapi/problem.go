@@ -28,7 +28,7 @@ type Problem struct {
 // ProblemField is one thing that is wrong with a request.
 type ProblemField struct {
 	Field  string `json:"field,omitempty" doc:"The member, such as proof.verified_at or apps[3], or the column or parameter"`
-	Line   int64  `json:"line,omitempty" doc:"The physical line, from 1"`
+	Line   int64  `json:"line,omitzero" doc:"The physical line, from 1"`
 	Code   string `json:"code" doc:"Stable, for programs"`
 	Detail string `json:"detail,omitempty" doc:"One sentence for people"`
 }

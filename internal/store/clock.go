@@ -10,13 +10,13 @@ import (
 // TasksDue gives at most limit open tasks whose clock has a step to take at now, the most overdue first.
 func (t *Tx) TasksDue(now time.Time, limit int) ([]TaskRow, error) {
 	return t.tasks("SELECT "+taskColumns+` FROM tasks t JOIN requests q ON q.id = t.request
-		WHERE t.open = 1 AND t.step_at > 0 AND t.step_at <= $1 ORDER BY t.step_at LIMIT $2`+t.lock("t"), micros(now), limit)
+		WHERE t.open = 1 AND t.step_at > 0 AND t.step_at <= $1 ORDER BY t.step_at LIMIT $2`+t.lockFree("t"), micros(now), limit)
 }
 
 // TasksToRetry gives at most limit failed tasks whose back-off is over at now.
 func (t *Tx) TasksToRetry(now time.Time, limit int) ([]TaskRow, error) {
 	return t.tasks("SELECT "+taskColumns+` FROM tasks t JOIN requests q ON q.id = t.request
-		WHERE t.retry_at > 0 AND t.retry_at <= $1 ORDER BY t.retry_at LIMIT $2`+t.lock("t"), micros(now), limit)
+		WHERE t.retry_at > 0 AND t.retry_at <= $1 ORDER BY t.retry_at LIMIT $2`+t.lockFree("t"), micros(now), limit)
 }
 
 // StepRow is one step of a task's clock that was taken.

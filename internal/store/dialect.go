@@ -2,8 +2,13 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	sqlitedriver "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // dialect is where the two engines differ. SQL is written once, with $1 for arguments and, in statements over many rows:
@@ -19,6 +24,8 @@ type dialect interface {
 	chunk(n int) int
 	// rows gives the relation of a chunk, its first argument being $first, and appends its arguments.
 	rows(first int, cols []column, from, to int, args []any) (string, []any)
+	// violates reports whether err says that a unique index was violated: PostgreSQL names the index, SQLite the columns.
+	violates(err error, index, columns string) bool
 }
 
 // column is one column of a batch. Exactly one of ints and texts is set.
@@ -82,6 +89,11 @@ func (sqlite) rows(first int, cols []column, from, to int, args []any) (string, 
 	return b.String(), args
 }
 
+func (sqlite) violates(err error, _, columns string) bool {
+	var e *sqlitedriver.Error
+	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE && strings.Contains(e.Error(), columns)
+}
+
 type postgres struct{}
 
 func (postgres) name() string { return "postgres" }
@@ -94,6 +106,11 @@ func (postgres) rewrite(q string) string {
 }
 
 func (postgres) chunk(n int) int { return n }
+
+func (postgres) violates(err error, index, _ string) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == "23505" && e.ConstraintName == index
+}
 
 func (postgres) rows(first int, cols []column, from, to int, args []any) (string, []any) {
 	var types, names []string
@@ -166,4 +183,12 @@ func (t *Tx) lock(table string) string {
 		return " FOR UPDATE OF " + table
 	}
 	return "" // there is one writer
+}
+
+// lockFree is lock for work that can wait: rows that someone else is changing are left out, and the next look finds them.
+func (t *Tx) lockFree(table string) string {
+	if q := t.lock(table); q != "" {
+		return q + " SKIP LOCKED"
+	}
+	return ""
 }

@@ -228,8 +228,7 @@ func (t *Tx) CompleteUntil(carrier huanxin.PartyNo) (time.Time, error) {
 	return fromMicros(until), err
 }
 
-// EventAt gives the event at a position of the number log and its position, paging upwards: at most limit events from
-// position on. Only sequenced events are seen.
+// EventsFrom gives at most limit events of the number log from a position on, in its order. Only sequenced events are seen.
 func (t *Tx) EventsFrom(position int64, limit int) ([]huanxin.Event, error) {
 	rows, err := t.query(`SELECT `+eventColumns+`
 		FROM log_positions p JOIN events e ON e.id >= p.batch * 1048576 AND e.id < (p.batch + 1) * 1048576

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -16,7 +17,7 @@ import (
 var migrations embed.FS
 
 // migrate brings the schema to the newest version. Hubs that start at once on one PostgreSQL wait for each other.
-func (s *Store) migrate(ctx context.Context) error {
+func (s *Store) migrate(ctx context.Context) (err error) {
 	dir, err := fs.Sub(migrations, "migrations/"+s.Engine())
 	if err != nil {
 		return err
@@ -32,7 +33,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		db.SetMaxOpenConns(1)
 		defer func() { err = errors.Join(err, db.Close()) }()
 	} else {
-		locker, err := lock.NewPostgresSessionLocker()
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // asks every second, for 5 minutes
 		if err != nil {
 			return err
 		}
@@ -42,8 +43,18 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+	for attempt := 1; ; attempt++ {
+		_, err := p.Up(ctx)
+		if err == nil {
+			return nil
+		}
+		if s.writer == nil || attempt == migrateAttempts || ctx.Err() != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
-	return nil
 }
+
+// migrateAttempts bounds how often a migration of SQLite is tried. goose looks which are missing before it locks the file,
+// so that of two processes that start at once one finds the tables made by the other; the next look sees them.
+const migrateAttempts = 10

@@ -58,6 +58,9 @@ func (t *Tx) PutParty(p huanxin.Party, now time.Time) (huanxin.PartyNo, error) {
 	for i, k := range p.Kinds {
 		kinds[i] = k.String()
 	}
+	if err := t.bumpRegistry(); err != nil { // first: it keeps others that change the registry waiting, or two would take one number
+		return 0, err
+	}
 	var no huanxin.PartyNo
 	_, err := t.queryRow(`INSERT INTO parties (no, id, kind, name_zh, name_en, class, kinds, domains, release_delay, cooling_days,
 			contact_name, contact_email, contact_hook, disabled, created_at)
@@ -70,10 +73,7 @@ func (t *Tx) PutParty(p huanxin.Party, now time.Time) (huanxin.PartyNo, error) {
 		[]any{p.ID, int64(p.Kind), p.NameZh, p.NameEn, p.Class, strings.Join(kinds, " "), strings.Join(p.Domains, " "),
 			p.ReleaseDelay.Microseconds(), p.CoolingDays, p.Contact.Name, p.Contact.Email, p.Contact.Webhook,
 			bit(p.Disabled), micros(now)}, &no)
-	if err != nil {
-		return 0, err
-	}
-	return no, t.bumpRegistry()
+	return no, err
 }
 
 // Clients gives every client of the registry with its party's number.

@@ -60,15 +60,15 @@ func (w *writer) run(ctx context.Context, f func(conn) error) (err error) {
 		return ctx.Err()
 	}
 	defer func() { w.turn <- struct{}{} }()
-	if _, err := w.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
 	done := false
 	defer func() {
-		if !done { // f failed or panicked, or the commit did not happen
+		if !done { // f failed or panicked, or the commit did not happen; or BEGIN was interrupted, before or after it took effect
 			_, _ = w.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		}
 	}()
+	if _, err := w.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
 	if err := f(w); err != nil {
 		return err
 	}

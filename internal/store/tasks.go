@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,7 +12,11 @@ import (
 	"github.com/huanxin-platform/huanxin"
 )
 
-// InsertTasks writes new tasks and sets their ids, which are commit-ordered.
+// ErrTaskOpen says that the database refused a second open task for one tenure, app and kind (DOMAIN.md §7 rule 13).
+var ErrTaskOpen = errors.New("a task is open for this tenure, app and kind")
+
+// InsertTasks writes new tasks and sets their ids, which are commit-ordered. The error is ErrTaskOpen where one of them
+// would be the second open one for its tenure, app and kind.
 func (t *Tx) InsertTasks(tasks []huanxin.Task) error {
 	if len(tasks) == 0 {
 		return nil
@@ -34,6 +39,9 @@ func (t *Tx) InsertTasks(tasks []huanxin.Task) error {
 		SELECT id, request, app, kind, tenure, 1, 1, created_at, release_at, due_at, 0, step_at, '', 0, 0, 0, 0, 0, 0, 0 FROM {rows}`, nil,
 		ints("id", id), ints("request", request), ints("app", app), ints("kind", kind), ints("tenure", tenure),
 		ints("created_at", created), ints("release_at", release), ints("due_at", due), ints("step_at", step))
+	if t.dialect.violates(err, "tasks_one_open", "tasks.tenure, tasks.app, tasks.kind") {
+		return ErrTaskOpen
+	}
 	return err
 }
 

@@ -135,7 +135,9 @@ func idsPerCarrier(t *testing.T, s *store.Store) {
 		appendTo(t, tx, 1, report{number: 1, id: "a", carrier: 1}, report{number: 2, id: "a", carrier: 2})
 		return nil
 	})
-	refused(t, s, func(tx *store.Tx) error { return tryAppend(tx, 2, report{number: 3, id: "b"}, report{number: 3, id: "a", carrier: 2}) })
+	refused(t, s, func(tx *store.Tx) error {
+		return tryAppend(tx, 2, report{number: 3, id: "b"}, report{number: 3, id: "a", carrier: 2})
+	})
 	read(t, s, func(tx *store.Tx) error {
 		known, err := tx.KnownEvents(2, []string{"a", "b"})
 		equal(t, "known", len(known), 1)

@@ -176,7 +176,7 @@ func readOnly(t *testing.T, s *store.Store) {
 func quietErrors(t *testing.T, s *store.Store) {
 	write(t, s, func(tx *store.Tx) error {
 		appendTo(t, tx, 1, report{number: 1, id: "8613800000001"})
-		must(t, tx.Remember("c", "8613800000001", store.Remembered{}, start))
+		must(t, tx.Remember("c", "8613800000001", store.Remembered{Digest: []byte{1}}, start))
 		return nil
 	})
 	for what, f := range map[string]func(tx *store.Tx) error{
@@ -205,8 +205,8 @@ func quietErrors(t *testing.T, s *store.Store) {
 }
 
 func namedErrors(t *testing.T, s *store.Store) {
-	write(t, s, func(tx *store.Tx) error { return tx.Remember("c", "k", store.Remembered{}, start) })
-	err := refused(t, s, func(tx *store.Tx) error { return tx.Remember("c", "k", store.Remembered{}, start) })
+	write(t, s, func(tx *store.Tx) error { return tx.Remember("c", "k", store.Remembered{Digest: []byte{1}}, start) })
+	err := refused(t, s, func(tx *store.Tx) error { return tx.Remember("c", "k", store.Remembered{Digest: []byte{1}}, start) })
 	if !strings.Contains(err.Error(), "INSERT INTO idempotency") {
 		t.Error(err)
 	}
