@@ -20,6 +20,8 @@ import (
 // Version is that of the contract. It rises with every change of the OpenAPI document.
 const Version = "1.0.0"
 
+const title = "huanxin 焕新"
+
 // Options is what the API is made of. All of it is needed.
 type Options struct {
 	Hub      *core.Hub
@@ -42,7 +44,7 @@ func New(o Options) http.Handler {
 	routes := slices.Concat(
 		oauthRoutes(token, auth.JWKSHandler(o.Ring), auth.MetadataHandler(o.Issuer)),
 		a.routes())
-	mux := Mux(routes, Config{Title: "huanxin 焕新", Version: Version, Log: o.Log, Authenticate: bearer(verifier),
+	mux := Mux(routes, Config{Title: title, Version: Version, Log: o.Log, Authenticate: bearer(verifier),
 		Refused: func(ctx context.Context, who huanxin.Caller, method, pattern string, err error) {
 			o.Hub.RecordRefused(ctx, who, method+" "+pattern, err)
 		}})

@@ -121,7 +121,7 @@ type answerLine struct {
 
 type taken struct {
 	State string `json:"state"`
-	Late  bool   `json:"late,omitempty" doc:"It came after the task had expired."`
+	Late  bool   `json:"late,omitzero" doc:"It came after the task had expired."`
 }
 
 func (in *answer) read(task string) (core.TaskAnswer, error) {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -71,9 +72,12 @@ func (a *api) reportEvents(w http.ResponseWriter, r *http.Request) error {
 			return badField("complete_until", "malformed_time", "must be a time such as 2026-03-01T08:00:00+08:00, percent-encoded")
 		}
 	}
-	body, err := readLines[eventLine](r)
-	if err != nil {
-		return err
+	body := iter.Seq2[Line[eventLine], error](func(func(Line[eventLine], error) bool) {})
+	if r.ContentLength != 0 { // an empty report counts, whatever its content type
+		var err error
+		if body, err = readLines[eventLine](r); err != nil {
+			return err
+		}
 	}
 	got, err := a.hub.ReportEvents(r.Context(), CallerFrom(r.Context()), each(body, eventOf), completeUntil.Time())
 	if err != nil {

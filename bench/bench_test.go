@@ -1,0 +1,32 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/huanxin-platform/huanxin/internal/store/pgtest"
+)
+
+// TestItRuns measures a few rows, to see that everything still fits together. It asserts no speed.
+func TestItRuns(t *testing.T) {
+	for _, engine := range []string{"sqlite", "postgres"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			var out strings.Builder
+			err := run(t.Context(), options{short: true, engine: engine, only: "all"}, &out, "-short")
+			if errors.Is(err, pgtest.ErrNotInstalled) && os.Getenv("CI") != "true" {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"created", "listed", "answered", "whole way", "reported"} {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("it says nothing of %q:\n%s", want, out.String())
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,166 @@
+// Command bench measures the main path through HTTP, on SQLite and on PostgreSQL, and prints what it saw beside what the
+// machine does without us: it syncs, inserts bare rows, and answers bare requests.
+//
+// The hub is the one that `huanxin serve` runs, with all its loops, on a listener of its own. The load comes from
+// the same process over real connections; it builds and reads JSON by hand, so that most of the time goes to the hub.
+//
+//	go run ./bench                     everything, some minutes
+//	go run ./bench -short              seconds each: that it runs, not how fast
+//	go run ./bench -engine sqlite -only tasks -profile cpu.out
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/pprof"
+	"slices"
+	"strings"
+)
+
+// options say what is measured.
+type options struct {
+	short   bool
+	engine  string // sqlite, postgres or all
+	only    string // tasks, events, full or all
+	profile string
+	repeat  int
+	tasks   int // in one round, a multiple of appCount
+	events  int // in one round
+	fill    int // tasks that lie in the table before the round "full"
+}
+
+func main() {
+	var o options
+	flag.BoolVar(&o.short, "short", false, "few rows: to see that it runs")
+	flag.StringVar(&o.engine, "engine", "all", "sqlite, postgres or all")
+	flag.StringVar(&o.only, "only", "all", "tasks, events, full (PostgreSQL with -fill tasks in the table) or all")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of this process to `FILE`")
+	flag.IntVar(&o.repeat, "repeat", 5, "how often each is measured")
+	flag.IntVar(&o.tasks, "tasks", 128_000, "tasks a round")
+	flag.IntVar(&o.events, "events", 400_000, "number events a round")
+	flag.IntVar(&o.fill, "fill", 2_000_000, "tasks in the table before full")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o, os.Stdout, strings.Join(os.Args[1:], " ")); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options, out io.Writer, args string) (err error) {
+	if o.short {
+		o.repeat, o.tasks, o.events, o.fill = 1, 20*appCount, 4_000, 100*appCount
+	}
+	o.tasks -= o.tasks % appCount
+	o.fill -= o.fill % appCount
+	if o.profile != "" {
+		f, err := os.Create(o.profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return errors.Join(err, f.Close())
+		}
+		defer func() {
+			pprof.StopCPUProfile()
+			err = errors.Join(err, f.Close())
+		}()
+	}
+	fmt.Fprintf(out, "go run ./bench %s\n%s\n", args, hardware())
+	for _, engine := range []string{"sqlite", "postgres"} {
+		if o.engine != "all" && o.engine != engine {
+			continue
+		}
+		if err := measure(ctx, o, engine, out); err != nil {
+			return fmt.Errorf("%s: %w", engine, err)
+		}
+	}
+	return nil
+}
+
+func (o options) wants(what string) bool { return o.only == "all" || o.only == what }
+
+// measure measures everything on one engine.
+func measure(ctx context.Context, o options, engine string, out io.Writer) (err error) {
+	w, err := newWorld(ctx, engine)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	fmt.Fprintf(out, "\n%s\n", w.about)
+	if err := w.yardsticks(ctx, o, out); err != nil {
+		return err
+	}
+	if o.wants("events") {
+		if err := w.rounds(ctx, o, out, "number events", w.eventRound); err != nil {
+			return err
+		}
+	}
+	if o.wants("tasks") {
+		if err := w.rounds(ctx, o, out, "tasks", w.taskRound); err != nil {
+			return err
+		}
+	}
+	if engine == "postgres" && o.wants("full") {
+		return w.full(ctx, o, out)
+	}
+	return nil
+}
+
+// full measures tasks in a table that holds many already, before and after ANALYZE.
+func (w *world) full(ctx context.Context, o options, out io.Writer) error {
+	if err := w.fill(ctx, o.fill); err != nil {
+		return err
+	}
+	for _, analysed := range []bool{false, true} {
+		what := fmt.Sprintf("tasks, with %d in the table, never analysed", o.fill)
+		if analysed {
+			if err := w.sql(ctx, "ANALYZE"); err != nil {
+				return err
+			}
+			what = fmt.Sprintf("tasks, with %d in the table, analysed", o.fill)
+		}
+		if err := w.rounds(ctx, o, out, what, w.taskRound); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rounds repeats a measurement and prints the best and the median of every phase.
+func (w *world) rounds(ctx context.Context, o options, out io.Writer, what string, round func(context.Context, options) ([]phase, error)) error {
+	var all [][]phase
+	for range o.repeat {
+		before := w.cpuSeconds()
+		phases, err := round(ctx, o)
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		_ = before
+		all = append(all, phases)
+	}
+	fmt.Fprintf(out, "  %s\n", what)
+	for i, p := range all[0] {
+		var rates, hub, db []float64
+		for _, r := range all {
+			rates, hub, db = append(rates, r[i].rate()), append(hub, r[i].cpu.process/float64(r[i].n)*1e6), append(db, r[i].cpu.database/float64(r[i].n)*1e6)
+		}
+		fmt.Fprintf(out, "    %-22s best %8.0f/s   median %8.0f/s   CPU µs each: %5.1f hub and load", p.name, slices.Max(rates), median(rates), median(hub))
+		if w.cluster != nil {
+			fmt.Fprintf(out, ", %5.1f PostgreSQL", median(db))
+		}
+		fmt.Fprintln(out)
+	}
+	return nil
+}
+
+func median(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	return s[len(s)/2]
+}

@@ -1,0 +1,135 @@
+// Package appsim is one internet company of the demo world: accounts in a SQL database of its own, and what it does with the
+// hub's tasks, over the API as anybody does.
+//
+// What the company knows and what is true are apart. A binding holds what the company knows, and decide reads only that.
+// True times of binding are in the tables whose names begin with truth_; the owner of an account is in owner_key. They are
+// read by a review (a person who asks around), by the invented holder who opens a link, and by the checks of Findings.
+package appsim
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/sandbox/catalogue"
+	_ "modernc.org/sqlite" // the driver
+)
+
+// App is one app with its database. It is safe for concurrent use, but Work runs once at a time.
+type App struct {
+	Spec catalogue.App
+
+	path      string
+	highValue bool
+	hold      time.Duration
+	restore   time.Duration
+
+	opening sync.Mutex
+	db      *sql.DB // nil until the first use
+}
+
+// Open gives the app whose database is, or will be, DIR/ID.db. hold and restore are the service's, divided by the demo's
+// speed. The file is opened when it is first used, and closed while nobody uses it: 239 apps share a process.
+func Open(dir string, spec catalogue.App, hold, restore time.Duration) (*App, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	path, err := filepath.Abs(filepath.Join(dir, spec.ID+".db"))
+	if err != nil {
+		return nil, err
+	}
+	party := huanxin.Party{Class: spec.Class}
+	return &App{Spec: spec, path: path, highValue: party.HighValue(), hold: hold, restore: restore}, nil
+}
+
+// Path names the database file, for who wants to look.
+func (a *App) Path() string { return a.path }
+
+// Close closes the database. Using the app afterwards opens it again.
+func (a *App) Close() error {
+	a.opening.Lock()
+	defer a.opening.Unlock()
+	if a.db == nil {
+		return nil
+	}
+	err := a.db.Close()
+	a.db = nil
+	return err
+}
+
+//go:embed schema.sql
+var schema string
+
+// idle is for how long an unused connection, with its three file handles and its cache, is kept.
+const idle = 20 * time.Second
+
+// open gives the database, made on first use. It has one connection: nothing may ask the database inside a transaction or an
+// open rows loop but by that transaction.
+func (a *App) open(ctx context.Context) (*sql.DB, error) {
+	a.opening.Lock()
+	defer a.opening.Unlock()
+	if a.db != nil {
+		return a.db, nil
+	}
+	// NORMAL loses nothing when the process is killed, only when the machine is.
+	v := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(wal)", "synchronous(normal)", "foreign_keys(on)",
+		"cache_size(200)", "temp_store(memory)"}, "_txlock": {"immediate"}}
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: a.path}).EscapedPath(), RawQuery: v.Encode()}
+	db, err := sql.Open("sqlite", u.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	db.SetConnMaxIdleTime(idle)
+	if _, err := db.ExecContext(ctx, schema); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", a.path, err), db.Close())
+	}
+	a.db = db
+	return db, nil
+}
+
+// write runs f in a transaction and commits unless f failed.
+func (a *App) write(ctx context.Context, f func(tx *sql.Tx) error) error {
+	db, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// query is what a database and a transaction have in common.
+type query interface {
+	QueryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error)
+}
+
+// rows gives what scan makes of each row.
+func rows[T any](ctx context.Context, q query, scan func(*sql.Rows) (T, error), text string, args ...any) (out []T, err error) {
+	r, err := q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for r.Next() {
+		v, err := scan(r)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, r.Err()
+}

@@ -1,0 +1,123 @@
+-- The database of one app of the demo world. Times are microseconds UTC, days YYYY-MM-DD in the national zone; numbers are the
+-- digits after the plus. NULL is unknown.
+
+CREATE TABLE IF NOT EXISTS accounts (
+	id             TEXT PRIMARY KEY,
+	nickname       TEXT NOT NULL,
+	balance_fen    INTEGER NOT NULL,
+	owner_key      TEXT NOT NULL, -- whose it really is. decide never reads it: see the package comment
+	other_contact  INTEGER NOT NULL,
+	legal_hold     INTEGER NOT NULL,
+	business       INTEGER NOT NULL,
+	owed           INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS bindings (
+	id               INTEGER PRIMARY KEY,
+	account          TEXT NOT NULL REFERENCES accounts,
+	number           INTEGER NOT NULL,
+	bound_at         INTEGER, -- B: exactly,
+	bound_day        TEXT,    -- or to the day
+	last_bound_at    INTEGER,
+	proof_at         INTEGER, -- V: by anything but the number, exactly,
+	proof_day        TEXT,    -- or to the day;
+	proof_never      INTEGER NOT NULL, -- or every proof is recorded and there is none
+	verified         TEXT NOT NULL CHECK (verified IN ('', 'yes', 'no')), -- the owner was the number's holder at verified_at
+	verified_at      INTEGER,
+	is_login_key     INTEGER NOT NULL DEFAULT 1,
+	is_recovery      INTEGER NOT NULL DEFAULT 1,
+	is_second_factor INTEGER NOT NULL DEFAULT 1,
+	notify           INTEGER NOT NULL DEFAULT 1,
+	discoverable     INTEGER NOT NULL DEFAULT 1,
+	stopped_at       INTEGER, -- the number is no key while a task of a high-value app is pending
+	stopped_by       TEXT,
+	detached_at      INTEGER,
+	detached_by      TEXT,
+	restore_token    TEXT,
+	restore_until    INTEGER
+) STRICT;
+CREATE INDEX IF NOT EXISTS bindings_number ON bindings (number);
+
+-- What really was. Only reviews and checks read these two.
+CREATE TABLE IF NOT EXISTS truth_bindings (binding INTEGER PRIMARY KEY REFERENCES bindings, bound_at INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS truth_accounts (account TEXT PRIMARY KEY, sum TEXT NOT NULL) STRICT;
+
+CREATE TABLE IF NOT EXISTS sessions (
+	id             INTEGER PRIMARY KEY,
+	account        TEXT NOT NULL REFERENCES accounts,
+	through_number INTEGER NOT NULL,
+	started_at     INTEGER NOT NULL,
+	ended_at       INTEGER,
+	ended_by       TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS sessions_account ON sessions (account);
+
+-- What former holders were told, on channels other than the phone.
+CREATE TABLE IF NOT EXISTS notices (
+	id      INTEGER PRIMARY KEY,
+	account TEXT NOT NULL REFERENCES accounts,
+	channel TEXT NOT NULL CHECK (channel = 'other_contact'),
+	task    TEXT NOT NULL,
+	about   TEXT NOT NULL,
+	at      INTEGER NOT NULL
+) STRICT;
+
+-- What the app keeps on a number itself: one table a kind of task.
+CREATE TABLE IF NOT EXISTS call_list (id TEXT PRIMARY KEY, number INTEGER NOT NULL, since INTEGER NOT NULL, grave INTEGER NOT NULL,
+	removed_at INTEGER, removed_by TEXT) STRICT;
+CREATE TABLE IF NOT EXISTS labels (id TEXT PRIMARY KEY, number INTEGER NOT NULL, since INTEGER NOT NULL, grave INTEGER NOT NULL,
+	removed_at INTEGER, removed_by TEXT) STRICT;
+CREATE TABLE IF NOT EXISTS bans (id TEXT PRIMARY KEY, number INTEGER NOT NULL, since INTEGER NOT NULL, grave INTEGER NOT NULL,
+	removed_at INTEGER, removed_by TEXT) STRICT;
+
+-- Tasks that were seen, each with its decision.
+CREATE TABLE IF NOT EXISTS tasks (
+	no         INTEGER PRIMARY KEY,
+	id         TEXT NOT NULL UNIQUE,
+	kind       TEXT NOT NULL,
+	number     INTEGER NOT NULL,
+	tenure     TEXT NOT NULL,
+	started_at INTEGER NOT NULL,
+	origin     TEXT NOT NULL,
+	digest     TEXT NOT NULL,
+	due_at     INTEGER NOT NULL,
+	seen_at    INTEGER NOT NULL,
+	phase      TEXT NOT NULL CHECK (phase IN ('waiting', 'standing', 'done', 'closed')),
+	next_at    INTEGER, -- when there is something to do here
+	reviewed   INTEGER NOT NULL DEFAULT 0, -- of a task about marks
+	outcome    TEXT,
+	reason     TEXT,
+	decided_at INTEGER,
+	sent_at    INTEGER, -- when the hub took that outcome
+	refused    TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS tasks_next ON tasks (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS tasks_unsent ON tasks (no) WHERE outcome IS NOT NULL AND sent_at IS NULL;
+
+-- How a task stands with each binding.
+CREATE TABLE IF NOT EXISTS verdicts (
+	task       TEXT NOT NULL,
+	binding    INTEGER NOT NULL REFERENCES bindings,
+	row        INTEGER NOT NULL, -- of the decision table
+	outcome    TEXT NOT NULL,
+	reason     TEXT NOT NULL,
+	stopped_at INTEGER, -- the key was stopped for this task
+	acted_at   INTEGER, -- unbound for this task
+	reviewed   INTEGER NOT NULL DEFAULT 0,
+	PRIMARY KEY (task, binding)
+) STRICT, WITHOUT ROWID;
+
+-- Everything that was decided and done, in order. Nothing is changed or erased here.
+CREATE TABLE IF NOT EXISTS actions (
+	no      INTEGER PRIMARY KEY,
+	task    TEXT NOT NULL,
+	binding INTEGER, -- NULL: of the task as a whole
+	what    TEXT NOT NULL,
+	outcome TEXT NOT NULL DEFAULT '',
+	reason  TEXT NOT NULL DEFAULT '',
+	row     INTEGER NOT NULL DEFAULT 0,
+	at      INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS nonsense (no INTEGER PRIMARY KEY, what TEXT NOT NULL, taken INTEGER NOT NULL, said TEXT NOT NULL,
+	at INTEGER NOT NULL) STRICT;

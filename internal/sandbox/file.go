@@ -1,0 +1,149 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/sandbox/catalogue"
+)
+
+// File is sandbox.json: all that a visitor needs to take part in the world (API.md, "The demo").
+type File struct {
+	BaseURL  string   `json:"base_url"`
+	TokenURL string   `json:"token_url"`
+	Clients  []Client `json:"clients"`
+	Numbers  Numbers  `json:"numbers"`
+	Holders  []Holder `json:"holders"`
+}
+
+// Client is a credential.
+type Client struct {
+	Name     string `json:"name"`
+	Kind     string `json:"kind"`
+	ID       string `json:"id"`
+	ClientID string `json:"client_id"`
+	Secret   string `json:"client_secret"`
+	Scope    string `json:"scope"`
+}
+
+// Numbers are those that always behave as they are called.
+type Numbers struct {
+	Unchanged    Checkable `json:"unchanged"`
+	Changed      Checkable `json:"changed"`
+	NoHolder     Checkable `json:"no_holder"`
+	Unknown      Checkable `json:"unknown"`
+	NeverSeen    Checkable `json:"never_seen"`
+	NotSupported Checkable `json:"not_supported"`
+}
+
+// Checkable is a number, and a date since when to check it.
+type Checkable struct {
+	Number string `json:"number"`
+	Since  string `json:"since,omitempty"`
+}
+
+// Holder is a person who can make a request right now, through their carrier.
+type Holder struct {
+	Number    string    `json:"number"`
+	Carrier   string    `json:"carrier"`
+	SignIn    SignIn    `json:"sign_in"`
+	StartedAt time.Time `json:"tenure_started_at"`
+	Origin    string    `json:"origin"`
+}
+
+// SignIn is how the holder signs in at their carrier.
+type SignIn struct {
+	User     string `json:"user"`
+	Password string `json:"password"`
+	Name     string `json:"name"`
+}
+
+const fileName = "sandbox.json"
+
+// readFile gives what sandbox.json of a directory holds; of none, or a broken one, nothing.
+func readFile(dir string) (f File) {
+	text, err := os.ReadFile(filepath.Join(dir, fileName))
+	if err != nil || json.Unmarshal(text, &f) != nil {
+		return File{}
+	}
+	return f
+}
+
+// newFile says what is true of a world at an address.
+func newFile(w *World, url string, clients []Client) File {
+	f := File{BaseURL: url, TokenURL: url + "/oauth2/token", Clients: clients, Numbers: Numbers{
+		Unchanged:    Checkable{w.Named.Unchanged.Number.E164(), sinceUnchanged},
+		Changed:      Checkable{w.Named.Changed.Number.E164(), sinceChanged},
+		NoHolder:     Checkable{w.Named.NoHolder.Number.E164(), sinceNoHolder},
+		Unknown:      Checkable{w.Named.Unknown.Number.E164(), sinceUnknown},
+		NeverSeen:    Checkable{Number: w.Named.NeverSeen.E164()},
+		NotSupported: Checkable{Number: w.Named.NotSupported.E164()},
+	}}
+	for i := range w.Visitors {
+		f.Holders = append(f.Holders, holderOf(w.Seed, &w.Visitors[i]))
+	}
+	return f
+}
+
+func holderOf(seed uint64, s *Story) Holder {
+	t, _ := s.Now()
+	name := catalogue.NewPeople(seed, streamPerson+uint64(s.No)).Name()
+	r := draws(seed, streamPerson, -s.No)
+	return Holder{Number: s.Number.E164(), Carrier: carrierID(s.Carrier), StartedAt: t.From.In(huanxin.China),
+		Origin: t.Origin.String(),
+		SignIn: SignIn{User: "holder-" + strconv.Itoa(s.No-firstVisitor+1), Password: "demo-" + strconv.Itoa(100_000+r.IntN(900_000)),
+			Name: name.Zh}}
+}
+
+// writeJSON puts a file in place as a whole, readable by its owner alone, and on stable storage.
+func writeJSON(path string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // made with mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }() // after the rename it is not there
+	_, err = tmp.Write(append(text, '\n'))
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Mark is what a directory remembers of its world. Prepared is written last: until then seeding begins anew at each start.
+type Mark struct {
+	Seed     uint64    `json:"seed"`
+	Epoch    time.Time `json:"epoch"`
+	People   int       `json:"people"`
+	Prepared bool      `json:"prepared"`
+}
+
+const markName = "world.json"
+
+// readMark gives the world of a directory; found is false where there is none yet.
+func readMark(dir string) (m Mark, found bool, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, markName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	return m, err == nil, err
+}
