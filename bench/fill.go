@@ -56,6 +56,5 @@ func (w *world) fill(ctx context.Context, n int) error {
 	for app := range w.after {
 		w.after[app] = keys.ID(seal.TaskID, int64(last))
 	}
-	return w.sql(ctx, "UPDATE tasks SET state = CASE WHEN request % 2 = 0 THEN 2 ELSE 9 END, open = CASE WHEN request % 2 = 0 THEN 1 ELSE 0 END WHERE tenure < 0",
-		"CHECKPOINT")
+	return w.sql(ctx, "UPDATE tasks SET state = CASE WHEN request % 2 = 0 THEN 2 ELSE 9 END, open = CASE WHEN request % 2 = 0 THEN 1 ELSE 0 END WHERE tenure < 0")
 }

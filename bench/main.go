@@ -137,12 +137,10 @@ func (w *world) full(ctx context.Context, o options, out io.Writer) error {
 func (w *world) rounds(ctx context.Context, o options, out io.Writer, what string, round func(context.Context, options) ([]phase, error)) error {
 	var all [][]phase
 	for range o.repeat {
-		before := w.cpuSeconds()
 		phases, err := round(ctx, o)
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		_ = before
 		all = append(all, phases)
 	}
 	fmt.Fprintf(out, "  %s\n", what)

@@ -240,7 +240,7 @@ func parallelly(n, width int, f func(i int) error) error {
 		wg.Go(func() {
 			for {
 				mu.Lock()
-				i, stop := next, first != nil || next == n
+				i, stop := next, first != nil || next >= n
 				next++
 				mu.Unlock()
 				if stop {

@@ -110,6 +110,19 @@ func (c *Client) Request(ctx context.Context, id, language string) (out Request,
 	return out, err
 }
 
+// FindRequests gives the requests of a number that the carrier may read, oldest first. The hub records the question.
+func (c *Client) FindRequests(ctx context.Context, number string) ([]Request, error) {
+	body, err := asJSON(map[string]string{"number": number})
+	if err != nil {
+		return nil, err
+	}
+	var out struct {
+		Requests []Request `json:"requests"`
+	}
+	err = c.call(ctx, http.MethodPost, "/v1/requests/find", jsonBody, body, &out)
+	return out.Requests, err
+}
+
 // CancelRequest takes a request back.
 func (c *Client) CancelRequest(ctx context.Context, id string) (out Request, err error) {
 	err = c.call(ctx, http.MethodPost, "/v1/requests/"+url.PathEscape(id)+"/cancel", nil, nil, &out)

@@ -165,7 +165,7 @@ func (h *Hub) Answers(ctx context.Context, who huanxin.Caller, lines iter.Seq2[T
 			switch {
 			case err != nil:
 			case res.err != nil:
-				r.reject(chunk[i].Line, chunk[i].Task, res.err)
+				r.reject(chunk[i].Line, h.taskNamed(chunk[i].Task), res.err)
 			case res.Repeated:
 				r.Duplicates++
 			default:
@@ -182,6 +182,14 @@ func (h *Hub) Answers(ctx context.Context, who huanxin.Caller, lines iter.Seq2[T
 		return r, broken
 	}
 	return r, err
+}
+
+// taskNamed gives an id back if it is one of a task. What is none may be anything, a number too, and is not repeated.
+func (h *Hub) taskNamed(id string) string {
+	if _, ok := h.keys.ParseID(seal.TaskID, id); !ok {
+		return ""
+	}
+	return id
 }
 
 type answerResult struct {
@@ -207,7 +215,7 @@ func (h *Hub) answer(ctx context.Context, who huanxin.Caller, in []TaskAnswer) (
 		}
 		if len(in) == 1 {
 			if _, ok := h.keys.ParseID(seal.TaskID, in[0].Task); ok { // what someone sends for an id may be a number
-				entry.Subject = in[0].Task
+				entry.Subject = h.taskNamed(in[0].Task)
 			}
 			if out[0].err != nil {
 				entry.Refused = huanxin.CodeOf(out[0].err)

@@ -83,7 +83,9 @@ func oauthRoutes(token, jwks, metadata http.Handler) []Route {
 	return []Route{
 		{Method: "POST", Path: auth.TokenPath, Tag: "Tokens", Summary: "Get an access token", Lenient: true,
 			Description: "Client credentials (RFC 6749 §4.4). The client authenticates with private_key_jwt (RFC 7523), or with HTTP Basic where the registry allows a secret. Errors have OAuth's own form (RFC 6749 §5.2).",
-			Body:        form, Answer: JSON(tokenAnswer{}), Handler: plain(token)},
+			Body:        form, Answer: JSON(tokenAnswer{}), Handler: plain(token),
+			OwnErrors: map[int]*Content{http.StatusBadRequest: JSON(tokenRefusal{}), http.StatusUnauthorized: JSON(tokenRefusal{}),
+				http.StatusRequestEntityTooLarge: JSON(tokenRefusal{})}},
 		{Method: "GET", Path: auth.MetadataPath, Tag: "Tokens", Summary: "Metadata of the authorization server (RFC 8414)", Lenient: true,
 			Answer: JSON(auth.Metadata{}), Handler: plain(metadata)},
 		{Method: "GET", Path: auth.JWKSPath, Tag: "Tokens", Summary: "The hub's public keys (RFC 7517)", Lenient: true,
@@ -103,6 +105,12 @@ type tokenAnswer struct {
 	TokenType   string `json:"token_type" enum:"Bearer"`
 	ExpiresIn   int    `json:"expires_in" doc:"Seconds, at most 900."`
 	Scope       string `json:"scope"`
+}
+
+// tokenRefusal is OAuth's own form (RFC 6749 §5.2).
+type tokenRefusal struct {
+	Error       string `json:"error" enum:"invalid_request,invalid_client,unsupported_grant_type,invalid_scope,server_error,temporarily_unavailable"`
+	Description string `json:"error_description"`
 }
 
 type keySet struct {

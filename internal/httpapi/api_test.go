@@ -46,7 +46,9 @@ func TestATokenIsGivenForASecretAndForASignedAssertion(t *testing.T) {
 		must(t, err)
 		w.AddClient("cmcc-key", "cmcc", set, huanxin.ScopeNumbersReport)
 		c := client.New(client.Options{URL: w.URL, HTTP: &http.Client{Transport: &checker{w}},
-			Assert: func(audience string, now time.Time) (string, error) { return auth.Assertion(key, "cmcc-key", audience, now) }})
+			Assert: func(audience string, now time.Time) (string, error) {
+				return auth.Assertion(key, "cmcc-key", audience, now)
+			}})
 		_, err = c.ReportEvents(t.Context(), nil, time.Time{})
 		refused(t, "a report with a token by assertion", err, "")
 		_, err = c.Request(t.Context(), "req_x", "en")

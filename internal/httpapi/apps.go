@@ -10,7 +10,7 @@ import (
 
 func (a *api) appRoutes() []Route {
 	answerCodes := []string{"already_final", "no_effect", "wrong_digest", "wrong_tenure", "unknown_outcome", "unknown_reason",
-		"link_not_registered", "bad_link", "not_allowed", "too_long"}
+		"link_not_registered", "bad_link", "not_allowed", "too_long", "not_found"}
 	return []Route{
 		{Method: "GET", Path: "/v1/tasks", Tag: "Apps", Summary: "List open tasks",
 			Description: "Listing delivers. Paging with after skips nothing: tasks are listed in the order in which they came to be.",
@@ -19,7 +19,7 @@ func (a *api) appRoutes() []Route {
 				{Name: "state", Doc: "Default: open, which is all of the others.", Enum: []string{"open", "queued", "delivered", "in_review", "action_required", "failed", "overdue", "escalated"}},
 				{Name: "after", Doc: "The after of the page before."},
 				{Name: "limit", Type: 0, Doc: "1 to 1,000, by default 100."}},
-			Answer: JSON(taskPage{}), Codes: []string{"unknown_state", "unknown_task", "out_of_range"},
+			Answer: JSON(taskPage{}), Codes: []string{"invalid", "invalid_utf8", "unknown_state", "unknown_task", "out_of_range"},
 			Handler: jsonHandler(http.StatusOK, a.listTasks)},
 		{Method: "GET", Path: "/v1/tasks/{id}", Tag: "Apps", Summary: "Read a task again, right before acting",
 			Scope: huanxin.ScopeTasksWork, Party: huanxin.AppParty, Answer: JSON(task{}),
@@ -39,7 +39,7 @@ func (a *api) appRoutes() []Route {
 			Description: "An app's own with the scope tasks.work; all of them for a regulator with statistics.read.",
 			Scope:       anyScope,
 			Query:       []Param{{Name: "after", Doc: "The after of the page before."}, {Name: "limit", Type: 0, Doc: "1 to 1,000, by default 100."}},
-			Answer:      JSON(escalationPage{}), Codes: []string{"unknown_step", "out_of_range", "insufficient_scope"},
+			Answer:      JSON(escalationPage{}), Codes: []string{"invalid", "invalid_utf8", "unknown_step", "out_of_range"},
 			Handler: jsonHandler(http.StatusOK, a.escalations)},
 	}
 }

@@ -33,7 +33,7 @@ var Codes = []CodeDoc{
 	{"out_of_range", huanxin.Invalid, "The value is outside of what is taken."},
 	{"unknown_kind", huanxin.Invalid, "Not one of the kinds."},
 	{"unknown_origin", huanxin.Invalid, "Not one of the origins."},
-	{"unknown_outcome", huanxin.Invalid, "Not one of the outcomes."},
+	{"unknown_outcome", huanxin.Refused, "Not one of the outcomes."},
 	{"unknown_reason", huanxin.Refused, "Not one of the reasons, or not one of this outcome."},
 	{"unknown_control", huanxin.Invalid, "Not one of the proofs of control."},
 	{"unknown_identity", huanxin.Invalid, "Not one of the identity factors."},

@@ -125,6 +125,13 @@ func operation(s *schemas, rt *Route) (*yaml.Node, error) {
 		put(answer, "content", content)
 	}
 	responses := mapping(strconv.Itoa(rt.status()), answer)
+	for _, status := range slices.Sorted(maps.Keys(rt.OwnErrors)) {
+		content, err := contentNode(s, rt.OwnErrors[status])
+		if err != nil {
+			return nil, err
+		}
+		put(responses, strconv.Itoa(status), mapping("description", http.StatusText(status), "content", content))
+	}
 	byStatus, err := codesByStatus(rt)
 	if err != nil {
 		return nil, err

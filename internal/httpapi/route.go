@@ -41,6 +41,8 @@ type Route struct {
 	Limit   int64    // of a JSON body, as sent and unpacked; 0 is DefaultLimit. Line-wise bodies have none
 	Status  int      // of a good answer; 0 is 200
 	Answer  *Content // nil: no body
+	// OwnErrors are refusals in a form that is not a problem document, by status. Those of Codes come beside them.
+	OwnErrors map[int]*Content
 	// Codes are those that are particular to the route. Those that follow from the rest of the row are added.
 	Codes   []string
 	Handler Handler

@@ -307,3 +307,18 @@ func mustNumber(s string) huanxin.Number {
 	}
 	return n
 }
+
+// roundOf gives the events of a story until it went to another carrier, from then until the next time, and so on.
+func roundOf(s *Story, round int) []huanxin.Event {
+	at, from := 0, 0
+	for i := 1; i <= len(s.Events); i++ {
+		if i < len(s.Events) && s.Events[i].Carrier == s.Events[i-1].Carrier {
+			continue
+		}
+		if at == round {
+			return s.Events[from:i]
+		}
+		at, from = at+1, i
+	}
+	return nil
+}

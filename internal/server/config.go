@@ -29,7 +29,7 @@ type Config struct {
 	BehindProxy bool `yaml:"behind_proxy"`
 	TLS         TLS  `yaml:"tls"`
 	// OpsListen serves /metrics, /healthz and /readyz on an address of their own, for the operator's network alone.
-	// Unset: they share Listen.
+	// Unset: they share Listen, but for /metrics where TLS or BehindProxy open Listen to outsiders.
 	OpsListen string `yaml:"ops_listen"`
 	// Data is the directory of the database and the key file. It is made with mode 0700.
 	Data string `yaml:"data"`
@@ -132,7 +132,7 @@ func (c *Config) Check() error {
 		return errors.New("tls: cert_file and key_file belong together")
 	case !tls && !c.BehindProxy && !loopback(host):
 		return fmt.Errorf("listen: %s is not a loopback address: set tls, or behind_proxy if a proxy in front speaks TLS", c.Listen)
-	case (tls || c.BehindProxy) && c.PublicURL == "":
+	case c.public() && c.PublicURL == "":
 		return errors.New("public_url: must be set with tls or behind_proxy: others know the hub by it")
 	case c.Data == "":
 		return errors.New("data: names the directory of the database and the keys")
@@ -149,6 +149,9 @@ func (c *Config) Check() error {
 	}
 	return c.durations().Validate()
 }
+
+// public reports whether outsiders reach Listen.
+func (c *Config) public() bool { return c.BehindProxy || c.TLS.CertFile != "" || c.TLS.KeyFile != "" }
 
 func checkPublicURL(raw string) error {
 	if err := auth.CheckIssuer(raw); err != nil {

@@ -137,12 +137,17 @@ func (s *Server) Handler() http.Handler {
 	if s.opsLn != nil {
 		return s.api
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", s.api)
-	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
-		mux.Handle("GET "+path, s.ops)
-	}
-	return mux
+	// No ServeMux: it would redirect what the API answers with 404.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := s.api
+		switch r.URL.Path {
+		case "/metrics", "/healthz", "/readyz":
+			if outsiders := s.cfg.public() && r.URL.Path == "/metrics"; !outsiders && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+				h = s.ops
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) opsHandler(registry *prometheus.Registry) http.Handler {

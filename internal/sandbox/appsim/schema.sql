@@ -84,7 +84,7 @@ CREATE TABLE IF NOT EXISTS tasks (
 	seen_at    INTEGER NOT NULL,
 	phase      TEXT NOT NULL CHECK (phase IN ('waiting', 'standing', 'done', 'closed')),
 	next_at    INTEGER, -- when there is something to do here
-	reviewed   INTEGER NOT NULL DEFAULT 0, -- of a task about marks
+	reviewed   INTEGER NOT NULL DEFAULT 0, -- a person has looked at the marks
 	outcome    TEXT,
 	reason     TEXT,
 	decided_at INTEGER,
@@ -103,7 +103,8 @@ CREATE TABLE IF NOT EXISTS verdicts (
 	reason     TEXT NOT NULL,
 	stopped_at INTEGER, -- the key was stopped for this task
 	acted_at   INTEGER, -- unbound for this task
-	reviewed   INTEGER NOT NULL DEFAULT 0,
+	reviewed   INTEGER NOT NULL DEFAULT 0, -- a person has looked
+	asked      INTEGER NOT NULL DEFAULT 0, -- the holder had the link and the time to use it
 	PRIMARY KEY (task, binding)
 ) STRICT, WITHOUT ROWID;
 
@@ -119,5 +120,13 @@ CREATE TABLE IF NOT EXISTS actions (
 	at      INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE IF NOT EXISTS nonsense (no INTEGER PRIMARY KEY, what TEXT NOT NULL, taken INTEGER NOT NULL, said TEXT NOT NULL,
-	at INTEGER NOT NULL) STRICT;
+-- What was sent that the hub had to refuse.
+CREATE TABLE IF NOT EXISTS nonsense (
+	no    INTEGER PRIMARY KEY,
+	task  TEXT NOT NULL,
+	what  TEXT NOT NULL,
+	taken INTEGER NOT NULL,
+	said  TEXT NOT NULL,
+	at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS nonsense_task ON nonsense (task);

@@ -1,0 +1,134 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/store"
+	"github.com/huanxin-platform/huanxin/internal/store/pgtest"
+)
+
+// Of tables that were just filled PostgreSQL knows nothing. Every hot statement must find its rows by an index all the
+// same, and by the one that leads straight to them. PLAN_TASKS=2000000 tries it at full size.
+func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
+	const perRequest = 64
+	tasks := 64_000
+	if v, err := strconv.Atoi(os.Getenv("PLAN_TASKS")); err == nil {
+		tasks = v
+	}
+	c := pgtest.New(t, pgtest.Fast, "autovacuum=off", "shared_buffers=512MB")
+	url, err := c.CreateDatabase("plans")
+	must(t, err)
+	must(t, open(t, url).Ping(t.Context()))
+	db := raw(t, url)
+	for _, q := range []string{
+		fmt.Sprintf(`INSERT INTO requests SELECT i, 'sealed', ('lookup ' || i)::bytea, i, 1, 2, 1, 1, 1, 1, 1, 1, 0, 0 FROM generate_series(1, %d) i`, tasks/perRequest),
+		fmt.Sprintf(`INSERT INTO tasks SELECT i, (i - 1) / %d + 1, i %% %d + 1, 1, (i - 1) / %[1]d + 1, CASE WHEN i %% 3 = 0 THEN 1 ELSE 9 END,
+			CASE WHEN i %% 3 = 0 THEN 1 ELSE 0 END, 1, 1, 1, 0, 1000000 + i, '', CASE WHEN i %% 1000 = 0 THEN i ELSE 0 END, 0, 0, 0, 0, 0, 0 FROM generate_series(1, %[3]d) i`, perRequest, perRequest, tasks),
+		fmt.Sprintf(`INSERT INTO answers SELECT i, 1, 4, 1, '', '', '', 1, 0, 0 FROM generate_series(1, %d) i WHERE i %% 3 <> 0`, tasks),
+		fmt.Sprintf(`INSERT INTO events SELECT i, i %% 4 + 1, 'event-' || i, 8613800000000 + i %% (%d / 2 + 1), 1, 1, 1, 0, GREATEST(i - %[1]d / 2 - 1, 0) FROM generate_series(1, %[1]d) i`, tasks),
+		fmt.Sprintf(`INSERT INTO numbers SELECT 8613800000000 + i, 1, 1, i, 1, 1, 0, 1, %d / 2 + i FROM generate_series(1, %[1]d / 2) i`, tasks),
+		fmt.Sprintf(`UPDATE counters SET value = %d WHERE name = 'task'`, tasks),
+	} {
+		_, err := db.ExecContext(t.Context(), q)
+		must(t, err)
+	}
+	now := time.UnixMicro(1_000_000 + int64(tasks))
+	some := make([]huanxin.TaskID, 1000)
+	eventIDs, numbers := make([]string, 4096), make([]huanxin.Number, 4096)
+	for i := range some {
+		some[i] = huanxin.TaskID(1 + i*(tasks/1000))
+	}
+	for i := range eventIDs {
+		eventIDs[i], numbers[i] = fmt.Sprint("event-", 1+i*(tasks/4096)), huanxin.NumberOf(uint64(8613800000001+i))
+	}
+	for _, h := range []struct {
+		name string
+		rows int64 // how many index entries one call may read
+		do   func(tx *store.Tx, i int) error
+	}{
+		{"OpenTasks", 3000, func(tx *store.Tx, i int) error {
+			_, err := tx.OpenTasks(huanxin.PartyNo(1+i*3), 0, huanxin.TaskID(tasks/2), 500)
+			return err
+		}},
+		{"OpenTasks, queued", 3000, func(tx *store.Tx, i int) error {
+			_, err := tx.OpenTasks(huanxin.PartyNo(1+i*3), huanxin.TaskQueued, 0, 500)
+			return err
+		}},
+		{"TasksByID", 5000, func(tx *store.Tx, i int) error { _, err := tx.TasksByID(some); return err }},
+		{"one TasksByID", 10, func(tx *store.Tx, i int) error { _, err := tx.TasksByID(some[i : i+1]); return err }},
+		{"Task", 10, func(tx *store.Tx, i int) error { _, _, err := tx.Task(some[i]); return err }},
+		{"Deliver", 5000, func(tx *store.Tx, i int) error { return tx.Deliver(some) }},
+		{"UpdateTasks", 9000, func(tx *store.Tx, i int) error {
+			rows, err := tx.TasksByID(some)
+			var all []store.TaskRow
+			for _, r := range rows {
+				all = append(all, r)
+			}
+			must(t, err)
+			return tx.UpdateTasks(all)
+		}},
+		{"TasksDue", 3000, func(tx *store.Tx, i int) error { _, err := tx.TasksDue(now, 500); return err }},
+		{"TasksToRetry", 3000, func(tx *store.Tx, i int) error { _, err := tx.TasksToRetry(now, 500); return err }},
+		{"TasksOfRequest", 200, func(tx *store.Tx, i int) error { _, err := tx.TasksOfRequest(huanxin.RequestID(i + 5)); return err }},
+		{"AnswersOfRequest", 300, func(tx *store.Tx, i int) error { _, err := tx.AnswersOfRequest(huanxin.RequestID(i + 5)); return err }},
+		{"KnownEvents", 9000, func(tx *store.Tx, i int) error { _, err := tx.KnownEvents(2, eventIDs); return err }},
+		{"one KnownEvents", 10, func(tx *store.Tx, i int) error { _, err := tx.KnownEvents(2, eventIDs[i:i+1]); return err }},
+		{"Standings", 9000, func(tx *store.Tx, i int) error { _, err := tx.Standings(numbers); return err }},
+		{"History", 50, func(tx *store.Tx, i int) error { _, err := tx.History(huanxin.EventNo(tasks - i)); return err }},
+		{"LockStanding", 10, func(tx *store.Tx, i int) error { _, err := tx.LockStanding(numbers[i]); return err }},
+		{"EndTasks", 500, func(tx *store.Tx, i int) error { return tx.EndTasks([]int64{int64(i + 9)}, huanxin.TaskCancelled, now) }},
+		{"AbortTenures", 1000, func(tx *store.Tx, i int) error {
+			_, err := tx.AbortTenures([]huanxin.TenureID{huanxin.TenureID(i + 50)}, now)
+			return err
+		}},
+		{"MoveRequests", 100, func(tx *store.Tx, i int) error {
+			return tx.MoveRequests([]huanxin.TenureID{huanxin.TenureID(i + 50)}, []huanxin.PartyNo{2})
+		}},
+		{"RequestsOfNumber", 50, func(tx *store.Tx, i int) error {
+			_, err := tx.RequestsOfNumber([]byte(fmt.Sprint("lookup ", i+1)))
+			return err
+		}},
+	} {
+		t.Run(h.name, func(t *testing.T) {
+			const calls = 12 // after five PostgreSQL considers one plan for all arguments
+			s, err := store.Open(t.Context(), url)
+			must(t, err)
+			scans, reads := work(t, db)
+			began := time.Now()
+			for i := range calls {
+				must(t, s.Write(t.Context(), func(tx *store.Tx) error { return h.do(tx, i) }))
+			}
+			took := time.Since(began)
+			must(t, s.Close()) // then its sessions report what they did
+			var scanned, read int64
+			for wait := 0; wait < 50; wait++ {
+				nowScans, nowReads := work(t, db)
+				scanned, read = nowScans-scans, nowReads-reads
+				if read > 0 || scanned > 0 {
+					break
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			t.Logf("%d index entries and %v a call, %d whole tables", read/calls, (took / calls).Round(10*time.Microsecond), scanned)
+			if scanned > 0 || read > calls*h.rows {
+				t.Errorf("%d whole tables and %d index entries were read in %d calls", scanned, read, calls)
+			}
+		})
+	}
+}
+
+// work gives how often a large table was read as a whole, and how many index entries were read.
+func work(t *testing.T, db *sql.DB) (scans, reads int64) {
+	t.Helper()
+	must(t, db.QueryRowContext(t.Context(), `SELECT COALESCE(SUM(seq_scan), 0) FROM pg_stat_user_tables
+		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers')`).Scan(&scans))
+	must(t, db.QueryRowContext(t.Context(), `SELECT COALESCE(SUM(idx_tup_read), 0) FROM pg_stat_user_indexes
+		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers')`).Scan(&reads))
+	return scans, reads
+}
