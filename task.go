@@ -3,7 +3,6 @@ package huanxin
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -258,10 +257,14 @@ func Backoff(n int) time.Duration {
 // TaskDigest is SHA-256, in hex, over what a task asks: the members that never change. An answer sends it back,
 // which binds the answer to what was asked (rule 6). The ids are those that the app sees.
 func TaskDigest(id, app string, k TaskKind, n Number, tenure string, started time.Time, origin TenureOrigin) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "huanxin task 1\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n", id, app, k, n.E164(), tenure,
-		started.UTC().Format(time.RFC3339Nano), origin)
-	return hex.EncodeToString(h.Sum(nil))
+	b := make([]byte, 0, 256)
+	for _, s := range [...]string{"huanxin task 1", id, app, k.String(), n.E164(), tenure} {
+		b = append(append(b, s...), '\n')
+	}
+	b = append(started.UTC().AppendFormat(b, time.RFC3339Nano), '\n')
+	b = append(append(b, origin.String()...), '\n')
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // SaysAgain reports whether an answer without effect was recorded already.

@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -55,6 +56,9 @@ func TestAnyStoryLosesNothingAndBreaksNoInvariant(t *testing.T) {
 		dir = t.TempDir()
 	}
 	defer os.RemoveAll(dir)
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue { // -race makes a story cost a second
+		must(t, f.Value.Set("30"))
+	}
 	n := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		stories := rapid.SliceOfN(rapid.Uint64(), 30, 70).Draw(rt, "story")

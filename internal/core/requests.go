@@ -46,9 +46,13 @@ func (h *Hub) CreateRequest(ctx context.Context, who huanxin.Caller, in NewReque
 			if err != nil {
 				return 0, err
 			}
-			out = h.created(r, tasks)
-			entry.Subject = out.ID
-			entry.Detail = detail(map[string]any{"tasks": len(tasks), "tenure": out.TenureID,
+			tx.Last(func() error {
+				err := insertTasks(tx, tasks)
+				out = h.created(r, tasks)
+				return err
+			})
+			entry.Subject = h.keys.ID(seal.RequestID, int64(r.ID))
+			entry.Detail = detail(map[string]any{"tasks": len(tasks), "tenure": h.keys.ID(seal.TenureID, int64(r.Tenure)),
 				"control": in.Proof.Control.String(), "identity": in.Proof.Identity.String()})
 			return int64(r.ID), nil
 		},
@@ -70,7 +74,8 @@ func (h *Hub) CreateRequest(ctx context.Context, who huanxin.Caller, in NewReque
 	return out, err
 }
 
-// accept asks the rules and writes the request.
+// accept asks the rules and writes the request. Its tasks are the caller's to insert, when all else is written: task ids
+// are in the order of commits, so from then until the commit every other request waits.
 func (h *Hub) accept(tx *store.Tx, now time.Time, in *NewRequest) (huanxin.Request, []huanxin.Task, error) {
 	var none huanxin.Request
 	if in.Kinds = distinct(in.Kinds); len(in.Kinds) == 0 {
@@ -106,7 +111,7 @@ func (h *Hub) accept(tx *store.Tx, now time.Time, in *NewRequest) (huanxin.Reque
 	for i := range tasks {
 		tasks[i].Request, tasks[i].Tenure = r.ID, r.Tenure
 	}
-	return r, tasks, insertTasks(tx, tasks)
+	return r, tasks, nil
 }
 
 func distinct(kinds []huanxin.TaskKind) []huanxin.TaskKind {

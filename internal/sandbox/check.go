@@ -72,7 +72,7 @@ func (p *play) judge(ctx context.Context, out io.Writer) error {
 
 // collect reads what the apps did out of their databases.
 func (p *play) collect(ctx context.Context) error {
-	p.worked = map[string]deed{}
+	p.worked, p.rows = map[string]deed{}, map[int]int{}
 	for _, a := range catalogue.Apps() {
 		all, err := p.d.apps[a.ID].Worked(ctx)
 		if err != nil {
@@ -80,6 +80,13 @@ func (p *play) collect(ctx context.Context) error {
 		}
 		for _, w := range all {
 			p.worked[w.Task] = deed{a, w}
+		}
+		rows, err := p.d.apps[a.ID].Rows(ctx)
+		if err != nil {
+			return err
+		}
+		for row, n := range rows {
+			p.rows[row] += n
 		}
 	}
 	return nil

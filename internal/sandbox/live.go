@@ -14,7 +14,6 @@ import (
 // live lets everybody act: the apps, the carriers and their customers.
 func (d *demo) live() {
 	d.work()
-	d.actors.Go(func() { d.watch.follow(d.acting) })
 	d.actors.Go(func() { d.show(d.acting) })
 	d.actors.Go(func() {
 		f := &fate{d: d, r: draws(d.world.Seed, streamLive, len(d.ledger.made()))}
@@ -78,7 +77,7 @@ func (d *demo) showing() bool {
 
 // ask makes a request for the present holder of a number through the carrier; apps nil: all. It says how many tasks it made.
 func (d *demo) ask(ctx context.Context, l *life, apps, kinds []string, shown bool) (int, error) {
-	made, err := d.clients[carrierID(l.carrier())].CreateRequest(ctx, client.NewRequest{Number: l.number.E164(),
+	made, err := d.clients[carrierID(l.carrier())].CreateRequest(ctx, client.NewRequest{Key: ownKey(), Number: l.number.E164(),
 		StartedAt: l.standing.StartedAt, Origin: l.standing.Origin.String(), Apps: apps, Kinds: kinds,
 		Control: "sms_otp", Identity: "carrier_crm", Verified: time.Now()})
 	if err != nil {

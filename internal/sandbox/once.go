@@ -40,6 +40,7 @@ type play struct {
 	// facts are what happened beside the requests: each is true and printed, or the play has failed.
 	facts  []fact
 	worked map[string]deed // by task
+	rows   map[int]int     // of the decision table: how often each was decided first
 }
 
 type fact struct {
@@ -100,8 +101,7 @@ func (p *play) run(ctx context.Context) error {
 			corrected = true
 			err = p.correct(ctx, mistaken)
 		case !late && p.expired(catalogue.Yours):
-			late = true
-			err = p.answerLate(ctx)
+			late, err = p.answerLate(ctx)
 		case late && corrected && p.over():
 			return nil
 		}
@@ -177,7 +177,9 @@ func (p *play) everything(ctx context.Context) error {
 		return err
 	}
 	again, carrier := p.newRequest(p.d.world.Showcase[0].No, nil)
-	p.refused(ctx, "同一天第二个申请", "a second request on the same day", carrier, again, "too_many")
+	_, err = p.d.clients[carrierID(carrier)].CreateRequest(ctx, again)
+	code := huanxin.CodeOf(err) // on a slow machine the day, which is short, may be over: then the tasks are open still
+	p.note(code == "ineligible" || code == "task_open", "同一天第二个申请:拒绝 "+code, "a second request on the same day: refused, "+code)
 	return nil
 }
 
@@ -296,7 +298,7 @@ func (p *play) tampering(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.note(after.State == "delivered" && after.Digest == tasks[0].Digest, "错误的摘要、持号期或应用的答复被拒绝,任务未变(规则 6)",
+	p.note(after.State != huanxin.TaskAnswered.String() && after.Digest == tasks[0].Digest, "错误的摘要、持号期或应用的答复被拒绝,任务未变(规则 6)",
 		"answers with another digest or tenure, or by another app, were refused and the task did not change (rule 6)")
 	return nil
 }
@@ -304,28 +306,29 @@ func (p *play) tampering(ctx context.Context) error {
 // lateNote goes with the late answer and must reach no holder.
 const lateNote = "给同事的便条:账号 u-00000-0,余额 ¥8,848.00 / a note for colleagues"
 
-// answerLate answers for the visitor's app after expiry.
-func (p *play) answerLate(ctx context.Context) error {
+// answerLate answers for the visitor's app after expiry, once the hub's clock has taken that step.
+func (p *play) answerLate(ctx context.Context) (done bool, err error) {
 	c := p.cases[0]
 	for _, t := range c.last.Tasks {
 		if t.App != catalogue.Yours {
 			continue
 		}
 		task, err := p.d.clients[t.App].Task(ctx, t.ID)
-		if err != nil {
-			return err
+		if err != nil || task.State != huanxin.TaskExpired.String() {
+			return false, err
 		}
 		a := client.AnswerTo(task, "not_bound", "none_found")
 		a.Note = lateNote
 		sent := time.Now()
 		taken, err := p.d.clients[t.App].Answer(ctx, a)
 		if err != nil {
-			return err
+			return false, err
 		}
 		p.note(taken.Late, "过期后的答复:记录,标为迟到", "an answer after expiry: recorded and marked late")
 		c.sighting(t.ID).first["sent late"] = sent
+		return true, nil
 	}
-	return nil
+	return false, nil
 }
 
 // expired reports whether the app's task of the first request shows as expired.

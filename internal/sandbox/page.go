@@ -29,17 +29,17 @@ func pageIn(english bool) *template.Template {
 
 // pageView is what the start page shows. It holds no number.
 type pageView struct {
-	Lang        string
-	English     bool
-	Still       bool
-	Day, Week   string
-	Speed       string
-	Made, Open  int
-	Views       []pageCount
-	Latest      []pageRequest
-	Hook        HookCount
-	File, Apps  string
-	Example     string
+	Lang       string
+	English    bool
+	Still      bool
+	Day, Week  string
+	Speed      string
+	Made, Open int
+	Views      []pageCount
+	Latest     []pageRequest
+	Hook       HookCount
+	File, Apps string
+	Example    string
 }
 
 type pageCount struct {
@@ -49,13 +49,14 @@ type pageCount struct {
 
 type pageRequest struct {
 	At, Carrier, State, Views string
-	Settled, Shown            bool
+	Settled, Shown, Yours     bool
 }
 
 // page serves the start page at / and its stylesheet; everything else is the hub's.
 func (d *demo) page(hub http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", hub)
+	mux.Handle("POST /v1/requests", d.watch.listen(hub))
 	mux.HandleFunc("GET /{$}", d.startPage)
 	mux.HandleFunc("GET /demo.css", func(w http.ResponseWriter, r *http.Request) {
 		css, err := pageFiles.ReadFile("page.css")
@@ -122,7 +123,7 @@ func (d *demo) pageView(english bool) pageView {
 	}
 	for _, r := range f.Latest {
 		p := d.hub.Hub.Party(r.Carrier)
-		row := pageRequest{At: r.At.Format(time.TimeOnly), Carrier: r.Carrier, State: stateText(r.State, english), Shown: r.Shown,
+		row := pageRequest{At: r.At.Format(time.TimeOnly), Carrier: r.Carrier, State: stateText(r.State, english), Shown: r.Shown, Yours: r.Visitor,
 			Settled: strings.HasPrefix(r.State, "SETTLED")}
 		if p != nil {
 			row.Carrier = pick(english, p.NameZh, p.NameEn)

@@ -62,6 +62,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return errors.Join(d.once(ctx), d.stop())
 	}
 	d.say.welcome(d)
+	d.actors.Go(func() { d.watch.follow(d.acting) })
 	if !o.Still {
 		d.live()
 	}

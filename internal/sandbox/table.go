@@ -109,15 +109,9 @@ func pickView(view string) string {
 
 // printRows says which rows of the decision table occurred.
 func (p *play) printRows(out io.Writer) {
-	count := map[int]int{}
-	for _, w := range p.worked {
-		for _, row := range w.Rows {
-			count[row]++
-		}
-	}
 	var parts []string
 	for row := 1; row <= 7; row++ {
-		parts = append(parts, fmt.Sprintf("%d: %d", row, count[row]))
+		parts = append(parts, fmt.Sprintf("%d: %d", row, p.rows[row]))
 	}
 	fmt.Fprintf(out, "\n决定表各行的绑定数 / bindings by row of the decision table: %s\n", strings.Join(parts, "  "))
 }

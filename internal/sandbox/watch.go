@@ -54,6 +54,9 @@ func newWatch(d *demo) *watch {
 func (w *watch) add(e entry, tasks int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if slices.ContainsFunc(w.list, func(f *followed) bool { return f.ID == e.Request }) {
+		return // a visitor sent it twice
+	}
 	w.made++
 	w.list = append(w.list, &followed{entry: e, ID: e.Request, State: huanxin.RequestSubmitted.String(), Tasks: tasks,
 		Views: map[string]int{"processing": tasks}})
@@ -101,7 +104,10 @@ func ended(state string) bool {
 
 // read asks the carrier that serves the number now. A request that nobody may read any more has gone.
 func (w *watch) read(ctx context.Context, f *followed) {
-	carrier := w.d.ledger.carrierOf(f.No)
+	carrier := f.Carrier
+	if f.No >= 0 {
+		carrier = w.d.ledger.carrierOf(f.No)
+	}
 	v, err := w.d.clients[carrierID(carrier)].Request(ctx, f.ID, "zh-CN")
 	var e *huanxin.Error
 	switch {
@@ -124,7 +130,7 @@ func (w *watch) read(ctx context.Context, f *followed) {
 		f.Ended = time.Now()
 	}
 	w.mu.Unlock()
-	if over {
+	if over && f.No >= 0 {
 		w.d.ledger.setBusy(f.No, false)
 		if f.Shown {
 			w.announce(f)
@@ -197,7 +203,7 @@ type Latest struct {
 	At                 time.Time
 	Tasks              int
 	Views              map[string]int
-	Shown              bool
+	Shown, Visitor     bool
 }
 
 func (w *watch) figures() Figures {
@@ -213,7 +219,7 @@ func (w *watch) figures() Figures {
 		}
 		if len(f.Latest) < 12 {
 			f.Latest = append(f.Latest, Latest{ID: r.ID, Carrier: carrierID(r.Carrier), State: r.State, At: r.At.In(huanxin.China),
-				Tasks: r.Tasks, Views: r.Views, Shown: r.Shown})
+				Tasks: r.Tasks, Views: r.Views, Shown: r.Shown, Visitor: r.No < 0})
 		}
 	}
 	return f

@@ -177,6 +177,15 @@ func scanAll(rows *sql.Rows, scan func(*sql.Rows) error) error {
 	return rows.Err()
 }
 
+// lockInOrder is lock, and the rows are locked in the order of a column, so that two who lock some of the same never wait
+// for each other in a circle.
+func (t *Tx) lockInOrder(table, column string) string {
+	if lock := t.lock(table); lock != "" {
+		return " ORDER BY " + table + "." + column + lock
+	}
+	return ""
+}
+
 // lock ends a SELECT so that nobody else changes the rows that it takes from a table until the transaction ends.
 func (t *Tx) lock(table string) string {
 	if t.dialect.name() == "postgres" {

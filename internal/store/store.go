@@ -92,6 +92,22 @@ type Tx struct {
 	ctx     context.Context
 	dialect dialect
 	conn    conn
+	last    []func() error
+}
+
+// Last puts f off until everything else of a Write is done, right before the commit: for what keeps others waiting until then.
+func (t *Tx) Last(f func() error) { t.last = append(t.last, f) }
+
+func (t *Tx) do(f func(*Tx) error) error {
+	if err := f(t); err != nil {
+		return err
+	}
+	for _, last := range t.last {
+		if err := last(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // conn is what both a transaction of database/sql and SQLite's writing connection can do.
@@ -106,7 +122,7 @@ const maxAttempts = 5
 // Write runs f in a transaction and commits it. f may be run several times, so it must have no effect but through tx.
 func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
 	if s.writer != nil {
-		return s.writer.run(ctx, func(c conn) error { return f(&Tx{ctx: ctx, dialect: s.dialect, conn: c}) })
+		return s.writer.run(ctx, func(c conn) error { return (&Tx{ctx: ctx, dialect: s.dialect, conn: c}).do(f) })
 	}
 	for attempt := 1; ; attempt++ {
 		err := s.run(ctx, nil, f)
@@ -128,7 +144,7 @@ func (s *Store) run(ctx context.Context, opts *sql.TxOptions, f func(*Tx) error)
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
-	if err := f(&Tx{ctx: ctx, dialect: s.dialect, conn: tx}); err != nil {
+	if err := (&Tx{ctx: ctx, dialect: s.dialect, conn: tx}).do(f); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {

@@ -22,28 +22,43 @@ func (t *Tx) InsertTasks(tasks []huanxin.Task) error {
 	if len(tasks) == 0 {
 		return nil
 	}
-	first, err := t.nextID("task", int64(len(tasks)))
-	if err != nil {
-		return err
-	}
 	n := len(tasks)
-	id, request, app, kind, tenure := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	nth, request, app, kind, tenure := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	created, release, due, step := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	for i := range tasks {
 		k := &tasks[i]
-		k.ID = huanxin.TaskID(first + int64(i))
-		id[i], request[i], app[i], kind[i], tenure[i] = int64(k.ID), int64(k.Request), int64(k.App), int64(k.Kind), int64(k.Tenure)
+		nth[i], request[i], app[i], kind[i], tenure[i] = int64(i), int64(k.Request), int64(k.App), int64(k.Kind), int64(k.Tenure)
 		created[i], release[i], due[i], step[i] = micros(k.CreatedAt), micros(k.Release), micros(k.DueAt), micros(k.StepAt)
 	}
-	_, err = t.execEach(`INSERT INTO tasks (id, request, app, kind, tenure, state, open, created_at, release_at, due_at, last_step,
-			step_at, pauses, retry_at, failures, outcome, reason, late, answers, ended_at)
-		SELECT id, request, app, kind, tenure, 1, 1, created_at, release_at, due_at, 0, step_at, '', 0, 0, 0, 0, 0, 0, 0 FROM {rows}`, nil,
-		ints("id", id), ints("request", request), ints("app", app), ints("kind", kind), ints("tenure", tenure),
+	first, err := t.insertTasks(ints("nth", nth), ints("request", request), ints("app", app), ints("kind", kind), ints("tenure", tenure),
 		ints("created_at", created), ints("release_at", release), ints("due_at", due), ints("step_at", step))
 	if t.dialect.violates(err, "tasks_one_open", "tasks.tenure, tasks.app, tasks.kind") {
 		return ErrTaskOpen
 	}
+	for i := range tasks {
+		tasks[i].ID = huanxin.TaskID(first + int64(i))
+	}
 	return err
+}
+
+// insertTasks gives the id of the first task, by whose nth the others follow. On PostgreSQL ids and rows are one statement,
+// because who takes ids keeps everybody else waiting until it commits.
+func (t *Tx) insertTasks(cols ...column) (first int64, err error) {
+	const insert = `INSERT INTO tasks (id, request, app, kind, tenure, state, open, created_at, release_at, due_at, last_step,
+			step_at, pauses, retry_at, failures, outcome, reason, late, answers, ended_at)
+		SELECT %s + nth, request, app, kind, tenure, 1, 1, created_at, release_at, due_at, 0, step_at, '', 0, 0, 0, 0, 0, 0, 0 FROM %s{rows}`
+	n := int64(cols[0].len())
+	if t.dialect.name() == "postgres" {
+		q := `WITH ids AS (UPDATE counters SET value = value + $1 WHERE name = 'task' RETURNING value - $1 + 1 AS first), made AS (` +
+			fmt.Sprintf(insert, "ids.first", "ids, ") + `) SELECT first FROM ids`
+		err = t.queryEach(q, []any{n}, func(r *sql.Rows) error { return r.Scan(&first) }, cols...)
+		return first, err
+	}
+	if first, err = t.nextID("task", n); err != nil {
+		return 0, err
+	}
+	_, err = t.execEach(fmt.Sprintf(insert, "$1", ""), []any{first}, cols...)
+	return first, err
 }
 
 // TaskRow is a task as it is stored, with what it needs of its request.
@@ -111,7 +126,7 @@ func (t *Tx) TasksByID(ids []huanxin.TaskID) (map[huanxin.TaskID]TaskRow, error)
 		list[i] = int64(id)
 	}
 	slices.Sort(list)
-	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.id = r.id {join} requests q ON q.id = t.request ORDER BY t.id`+t.lock("t"), nil,
+	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.id = r.id {join} requests q ON q.id = t.request `+t.lockInOrder("t", "id"), nil,
 		func(r *sql.Rows) error {
 			k, err := scanTask(r)
 			out[k.ID] = k

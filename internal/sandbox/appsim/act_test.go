@@ -2,6 +2,8 @@ package appsim
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -69,7 +71,7 @@ func TestACrashBetweenActAndAnswerRepeatsTheAnswerOnly(t *testing.T) {
 			if lost {
 				o.faults.set(nil, isAnswer)
 			} else {
-				o.faults.set(func(r *http.Request, _ int) (*http.Response, error) {
+				o.faults.set(func(r *http.Request) (*http.Response, error) {
 					if isAnswer(r) {
 						return nil, errNetwork
 					}
@@ -121,7 +123,7 @@ func TestACrashBetweenTwoBindingsGoesOnWithTheSecond(t *testing.T) {
 }
 
 func TestAHighValueAppStopsTheKeyAtOnceAndUnbindsAfterTheHold(t *testing.T) {
-	o := newOffice(t, class("payment"), func(o *office) { o.hold = 300 * time.Millisecond })
+	o := newOffice(t, class("payment"), func(o *office) { o.hold = time.Second })
 	n, own := o.number(), o.number()
 	o.account(n)
 	account := o.account(own, bound(tenure.Add(day), At(tenure.Add(day))))
@@ -219,7 +221,7 @@ func TestAnAnswerThatCameTooLateForACancelledTaskHasNoEffectAndIsNotRepeated(t *
 	n := o.number()
 	o.account(n)
 	request, task := o.ask(n)
-	o.faults.set(func(r *http.Request, _ int) (*http.Response, error) {
+	o.faults.set(func(r *http.Request) (*http.Response, error) {
 		if isAnswer(r) {
 			_, err := o.carrier.CancelRequest(r.Context(), request) // between act and answer
 			return nil, err
@@ -347,6 +349,15 @@ func TestSeedingAgainChangesNothing(t *testing.T) {
 
 // TestFindingsSeeWhatWentWrong breaks every rule once in the database.
 func TestFindingsSeeWhatWentWrong(t *testing.T) {
+	o := newOffice(t, class("payment"))
+	n := o.number()
+	o.account(n)
+	o.ask(n)
+	o.work()
+	o.clean()
+	o.must(o.worker.Close())
+	worked, err := os.ReadFile(o.Path())
+	o.must(err)
 	for _, c := range []struct {
 		what, text string
 	}{
@@ -373,12 +384,9 @@ func TestFindingsSeeWhatWentWrong(t *testing.T) {
 		{"for a task that has ended", `UPDATE bindings SET stopped_by = (SELECT id FROM tasks)`},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			o := newOffice(t, class("payment"))
-			n := o.number()
-			o.account(n)
-			o.ask(n)
-			o.work()
-			o.clean()
+			o := office{t: t, dir: t.TempDir(), spec: o.spec, hold: o.hold, hub: o.hub}
+			o.must(os.WriteFile(filepath.Join(o.dir, o.spec.ID+".db"), worked, 0o600))
+			o.start()
 			o.exec(c.text)
 			found, err := o.Findings(t.Context())
 			o.must(err)

@@ -89,7 +89,10 @@ func (a *App) open(ctx context.Context) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxIdleTime(idle)
-	if _, err := db.ExecContext(ctx, schema); err != nil {
+	if err := inTx(ctx, db, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, schema)
+		return err
+	}); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", a.path, err), db.Close())
 	}
 	a.db = db
@@ -102,6 +105,10 @@ func (a *App) write(ctx context.Context, f func(tx *sql.Tx) error) error {
 	if err != nil {
 		return err
 	}
+	return inTx(ctx, db, f)
+}
+
+func inTx(ctx context.Context, db *sql.DB, f func(tx *sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err

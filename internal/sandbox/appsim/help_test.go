@@ -73,7 +73,7 @@ func (o *office) start() {
 	o.must(err)
 	o.t.Cleanup(func() { _ = a.Close() })
 	c := o.hub.Credentials(o.spec.ID)
-	o.worker = &worker{App: a, next: time.Now(), pace: o.pace().withDefaults(),
+	o.worker = &worker{App: a, next: time.Now(), page: pageSize, pace: o.pace().withDefaults(),
 		hub: client.New(client.Options{URL: o.hub.URL, ID: c.ID, Secret: c.Secret, HTTP: &http.Client{Transport: o.faults}})}
 }
 
@@ -273,7 +273,7 @@ func (o *office) exec(text string, args ...any) {
 // eventually waits for what others do.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); sleep(t.Context(), 5*time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); sleep(t.Context(), 5*time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("never: " + what)
 		}
@@ -302,8 +302,8 @@ type faults struct {
 
 	mu    sync.Mutex
 	calls []string
-	fail  func(r *http.Request, n int) (*http.Response, error) // nil, nil: none
-	lost  func(r *http.Request) bool                           // the answer is lost on its way back
+	fail  func(r *http.Request) (*http.Response, error) // nil, nil: it does not
+	lost  func(r *http.Request) bool                    // the answer is lost on its way back
 }
 
 var errNetwork = errors.New("connection reset by peer")
@@ -311,10 +311,10 @@ var errNetwork = errors.New("connection reset by peer")
 func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.mu.Lock()
 	f.calls = append(f.calls, r.Method+" "+r.URL.Path)
-	fail, lost, n := f.fail, f.lost, len(f.calls)
+	fail, lost := f.fail, f.lost
 	f.mu.Unlock()
 	if fail != nil {
-		if resp, err := fail(r, n); resp != nil || err != nil {
+		if resp, err := fail(r); resp != nil || err != nil {
 			return resp, err
 		}
 	}
@@ -326,7 +326,7 @@ func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-func (f *faults) set(fail func(*http.Request, int) (*http.Response, error), lost func(*http.Request) bool) {
+func (f *faults) set(fail func(*http.Request) (*http.Response, error), lost func(*http.Request) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fail, f.lost = fail, lost

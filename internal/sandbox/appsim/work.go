@@ -22,7 +22,7 @@ func (a *App) Work(ctx context.Context, hub *client.Client, pace Pace) {
 		<-ctx.Done()
 		return
 	}
-	w := &worker{App: a, hub: hub, pace: pace, next: time.Now()} // what a former process left may wait
+	w := &worker{App: a, hub: hub, pace: pace, page: pageSize, next: time.Now()} // what a former process left may wait
 	failures := 0
 	pause := time.Duration(part("spread", a.Spec.ID) * float64(pace.Poll)) // 239 apps do not poll at once
 	for poll := time.Now().Add(pause); ; {
@@ -41,7 +41,7 @@ func (a *App) Work(ctx context.Context, hub *client.Client, pace Pace) {
 			w.next, poll = time.Time{}, time.Now().Add(pause)
 		case polling:
 			failures = 0
-			if pause = pace.Idle; w.open > 0 {
+			if pause = pace.Idle; w.found > 0 {
 				pause = pace.Poll
 			}
 			poll = time.Now().Add(time.Duration((0.9 + 0.2*rand.Float64()) * float64(pause)))
@@ -89,7 +89,8 @@ type worker struct {
 	hub   *client.Client
 	pace  Pace
 	next  time.Time // when there is something to do that needs no poll; zero: nothing is known of
-	open  int       // tasks that the last poll found
+	page  int       // tasks or answers in one call
+	found int       // tasks that the last poll listed
 	quiet bool      // nothing is open here that the last poll did not find, and it found nothing
 
 	babbled int // nonsense that was sent
@@ -106,7 +107,7 @@ func (w *worker) round(ctx context.Context, poll bool) error {
 		if listed, err = w.list(ctx); err != nil {
 			return err
 		}
-		w.open = len(listed)
+		w.found = len(listed)
 		if err := w.take(ctx, listed); err != nil {
 			return err
 		}
@@ -147,13 +148,13 @@ func (w *worker) list(ctx context.Context) (all []client.Task, err error) {
 	for after := ""; ; {
 		var page []client.Task
 		err := w.call(ctx, func(ctx context.Context) (err error) {
-			page, after, err = w.hub.Tasks(ctx, after, pageSize)
+			page, after, err = w.hub.Tasks(ctx, after, w.page)
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		if all = append(all, page...); len(page) < pageSize {
+		if all = append(all, page...); len(page) < w.page {
 			return all, nil
 		}
 	}
@@ -378,7 +379,7 @@ func (w *worker) send(ctx context.Context) error {
 		if err != nil || len(unsent) == 0 {
 			return err
 		}
-		if err := w.sendBatch(ctx, unsent[:min(len(unsent), pageSize)]); err != nil {
+		if err := w.sendBatch(ctx, unsent[:min(len(unsent), w.page)]); err != nil {
 			return err
 		}
 	}
