@@ -38,15 +38,23 @@ func hardware() string {
 type cpu struct {
 	process  float64 // this process: the hub and its load
 	database float64 // the PostgreSQL server with its children
+	machine  float64 // everybody
 }
 
-func (a cpu) minus(b cpu) cpu { return cpu{a.process - b.process, a.database - b.database} }
+func (a cpu) minus(b cpu) cpu {
+	return cpu{a.process - b.process, a.database - b.database, a.machine - b.machine}
+}
 
 // cpuSeconds gives what was used so far.
 func (w *world) cpuSeconds() cpu {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	out := cpu{process: seconds(u.Utime) + seconds(u.Stime)}
+	text, _ := os.ReadFile("/proc/stat")
+	all, _, _ := strings.Cut(string(text), "\n")
+	if f := strings.Fields(all); len(f) > 8 { // user, nice, system, idle, iowait, irq, softirq, steal
+		out.machine = ticks(f[1:4]) + ticks(f[6:9])
+	}
 	if w.cluster == nil {
 		return out
 	}
@@ -54,7 +62,7 @@ func (w *world) cpuSeconds() cpu {
 	if err != nil {
 		return out
 	}
-	text, _ := os.ReadFile(filepath.Join(at.Query().Get("host"), "data", "postmaster.pid"))
+	text, _ = os.ReadFile(filepath.Join(at.Query().Get("host"), "data", "postmaster.pid"))
 	postmaster, _, _ := strings.Cut(string(text), "\n")
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, name := range stats {
@@ -95,6 +103,11 @@ type phase struct {
 
 func (p phase) rate() float64 { return float64(p.n) / p.took.Seconds() }
 
+// others is which part of the machine other programs took meanwhile, in percent: what a figure suffers from.
+func (p phase) others() float64 {
+	return max(0, p.cpu.machine-p.cpu.process-p.cpu.database) / p.took.Seconds() / float64(runtime.NumCPU()) * 100
+}
+
 // timed measures f, which does n things.
 func (w *world) timed(name string, n int, f func() error) (phase, error) {
 	before, began := w.cpuSeconds(), time.Now()
@@ -110,6 +123,7 @@ func total(name string, phases []phase) phase {
 		out.took += p.took
 		out.cpu.process += p.cpu.process
 		out.cpu.database += p.cpu.database
+		out.cpu.machine += p.cpu.machine
 	}
 	return out
 }

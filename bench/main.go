@@ -145,15 +145,16 @@ func (w *world) rounds(ctx context.Context, o options, out io.Writer, what strin
 	}
 	fmt.Fprintf(out, "  %s\n", what)
 	for i, p := range all[0] {
-		var rates, hub, db []float64
+		var rates, hub, db, others []float64
 		for _, r := range all {
 			rates, hub, db = append(rates, r[i].rate()), append(hub, r[i].cpu.process/float64(r[i].n)*1e6), append(db, r[i].cpu.database/float64(r[i].n)*1e6)
+			others = append(others, r[i].others())
 		}
 		fmt.Fprintf(out, "    %-22s best %8.0f/s   median %8.0f/s   CPU µs each: %5.1f hub and load", p.name, slices.Max(rates), median(rates), median(hub))
 		if w.cluster != nil {
 			fmt.Fprintf(out, ", %5.1f PostgreSQL", median(db))
 		}
-		fmt.Fprintln(out)
+		fmt.Fprintf(out, "; others took %.0f %% of the machine\n", median(others))
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/huanxin-platform/huanxin"
 )
 
 // The exit codes that scripts rely on (API.md).
@@ -74,6 +76,9 @@ func run(ctx context.Context, args []string) int {
 			return exitUsage
 		default:
 			fmt.Fprintln(os.Stderr, "huanxin "+c.name+":", err)
+			if _, ours := errors.AsType[*huanxin.Error](err); ours && huanxin.KindOf(err) == huanxin.Invalid {
+				return exitUsage // what was given is not of the form that is asked for
+			}
 			return exitFailed
 		}
 	}

@@ -62,7 +62,7 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 	return h, h.Refresh(ctx)
 }
 
-// Store gives the store for the checks of its health.
+// Ping reports whether the database answers.
 func (h *Hub) Ping(ctx context.Context) error { return h.store.Ping(ctx) }
 
 // Engine gives "sqlite" or "postgres".

@@ -176,7 +176,7 @@ func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 
 // read checks the signature against the published keys, and that nothing in the message is a number.
 func (r *receiver) read(body []byte) (m message, err error) {
-	signed, err := jose.ParseSigned(string(body), []jose.SignatureAlgorithm{jose.ES256})
+	signed, err := jose.ParseSignedCompact(string(body), []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return m, err
 	}

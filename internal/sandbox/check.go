@@ -70,10 +70,18 @@ func (p *play) judge(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// collect reads what the apps did out of their databases.
+// looked gives the apps that are looked at: all, unless a test has less time.
+func (p *play) looked() []catalogue.App {
+	if p.only != nil {
+		return p.only
+	}
+	return catalogue.Apps()
+}
+
+// collect reads what the apps did out of their databases, and what their own checks found.
 func (p *play) collect(ctx context.Context) error {
-	p.worked, p.rows = map[string]deed{}, map[int]int{}
-	for _, a := range catalogue.Apps() {
+	p.worked, p.rows, p.found = map[string]deed{}, map[int]int{}, map[int][]string{}
+	for _, a := range p.looked() {
 		all, err := p.d.apps[a.ID].Worked(ctx)
 		if err != nil {
 			return err
@@ -88,22 +96,13 @@ func (p *play) collect(ctx context.Context) error {
 		for row, n := range rows {
 			p.rows[row] += n
 		}
-	}
-	return nil
-}
-
-// findings adds what the apps' own checks found about a rule.
-func (p *play) findings(ctx context.Context, v *verdict) error {
-	for _, a := range catalogue.Apps() {
 		found, err := p.d.apps[a.ID].Findings(ctx)
 		if err != nil {
 			return err
 		}
 		for _, f := range found {
-			if f.Rule == v.rule {
-				v.broken = append(v.broken, strings.Join(slices.DeleteFunc([]string{a.ID, f.Task, f.Account, f.What},
-					func(s string) bool { return s == "" }), " "))
-			}
+			p.found[f.Rule] = append(p.found[f.Rule], strings.Join(slices.DeleteFunc([]string{a.ID, f.Task, f.Account, f.What},
+				func(s string) bool { return s == "" }), " "))
 		}
 	}
 	return nil
@@ -112,8 +111,7 @@ func (p *play) findings(ctx context.Context, v *verdict) error {
 // rule1: nothing bound at or after the tenure's start is ever unbound. By what was unbound, and by what must still be there.
 func (p *play) rule1(ctx context.Context) (verdict, error) {
 	v := verdict{rule: 1, zh: "持号期开始之后的绑定从未被解绑", en: "nothing bound since the tenure began was unbound"}
-	stocks := p.d.world.Bindings()
-	for _, a := range catalogue.Apps() {
+	for _, a := range p.looked() {
 		app := p.d.apps[a.ID]
 		removed, err := app.Removals(ctx)
 		if err != nil {
@@ -124,7 +122,7 @@ func (p *play) rule1(ctx context.Context) (verdict, error) {
 				v.broken = append(v.broken, a.ID+" "+r.Account+" was bound since the tenure began, and unbound")
 			}
 		}
-		for _, acc := range stocks[a.ID].Accounts {
+		for _, acc := range p.stocks()[a.ID].Accounts {
 			l, known := p.d.ledger.find(acc.Number)
 			if !known || !l.standing.Held() || acc.TrueBound.IsZero() || acc.TrueBound.Before(l.standing.StartedAt) {
 				continue
@@ -139,16 +137,30 @@ func (p *play) rule1(ctx context.Context) (verdict, error) {
 			}
 		}
 	}
-	return v, p.findings(ctx, &v)
+	return p.withFindings(v), nil
+}
+
+// withFindings adds what the apps' own checks found about a rule.
+func (p *play) withFindings(v verdict) verdict {
+	v.broken = append(v.broken, p.found[v.rule]...)
+	return v
+}
+
+// stocks gives what each app was seeded with.
+func (p *play) stocks() map[string]*Stock {
+	if p.stocked == nil {
+		p.stocked = p.d.world.Bindings()
+	}
+	return p.stocked
 }
 
 // rule2: a task never transfers, shows or deletes an account, its contents or its money.
-func (p *play) rule2(ctx context.Context) (verdict, error) {
+func (p *play) rule2(context.Context) (verdict, error) {
 	v := verdict{rule: 2, zh: "账号、主人、余额都没有变", en: "accounts, their owners and their money are as they were"}
-	for _, s := range p.d.world.Bindings() {
+	for _, s := range p.stocks() {
 		v.looked += len(s.Accounts)
 	}
-	return v, p.findings(ctx, &v)
+	return p.withFindings(v), nil
 }
 
 // rule3: what the holder was shown, in every poll, holds nothing of the former holder.
@@ -319,7 +331,7 @@ func (p *play) rule6(ctx context.Context) (verdict, error) {
 			}
 		}
 	}
-	return v, p.findings(ctx, &v)
+	return p.withFindings(v), nil
 }
 
 // rule8: what was acknowledged is there exactly once: said again, all of it is known already.
@@ -330,7 +342,7 @@ func (p *play) rule8(ctx context.Context) (verdict, error) {
 			return v, err
 		}
 	}
-	return v, p.findings(ctx, &v)
+	return p.withFindings(v), nil
 }
 
 func (p *play) eventsOnce(ctx context.Context, v *verdict) error {
@@ -421,10 +433,10 @@ func (p *play) answersOnce(ctx context.Context, v *verdict) error {
 }
 
 // softly: how a binding is unbound (§6).
-func (p *play) softly(ctx context.Context) (verdict, error) {
+func (p *play) softly(context.Context) (verdict, error) {
 	v := verdict{rule: 0, zh: "解绑是软的:号码不再是钥匙,账号还在,前机主另有通知(§6)", en: "unbinding is soft: the number is no key, the account stays, the former holder is told (§6)"}
 	for _, w := range p.worked {
 		v.looked += w.Unbound
 	}
-	return v, p.findings(ctx, &v)
+	return p.withFindings(v), nil
 }

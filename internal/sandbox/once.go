@@ -39,8 +39,12 @@ type play struct {
 	cases []*playCase
 	// facts are what happened beside the requests: each is true and printed, or the play has failed.
 	facts  []fact
-	worked map[string]deed // by task
-	rows   map[int]int     // of the decision table: how often each was decided first
+	worked map[string]deed  // by task
+	rows   map[int]int      // of the decision table: how often each was decided first
+	found  map[int][]string // by the apps' own checks, by rule
+
+	stocked map[string]*Stock
+	only    []catalogue.App // see looked
 }
 
 type fact struct {
@@ -160,10 +164,10 @@ func (p *play) begin(ctx context.Context, zh, en string, no int, apps []string) 
 // boundAt gives the apps at which a number is bound, and the visitor's.
 func (p *play) boundAt(no int) []string {
 	out := []string{}
-	stocks := p.d.world.Bindings()
+	number := p.d.ledger.now(no).number
 	for _, a := range catalogue.Apps() {
-		for _, acc := range stocks[a.ID].Accounts {
-			if acc.Number == p.d.ledger.now(no).number && !slices.Contains(out, a.ID) && a.Behaviour != catalogue.Nobody && a.Behaviour != catalogue.Dead {
+		for _, acc := range p.stocks()[a.ID].Accounts {
+			if acc.Number == number && !slices.Contains(out, a.ID) && a.Behaviour != catalogue.Nobody && a.Behaviour != catalogue.Dead {
 				out = append(out, a.ID)
 			}
 		}

@@ -53,6 +53,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(o.Data)) }()
 	}
+	if _, found, _ := readMark(o.Data); o.Once && found { // the scenario begins with a world in which nothing has happened yet
+		if o.Data, err = os.MkdirTemp(o.Data, "once-"); err != nil {
+			return err
+		}
+	}
 	d, err := start(ctx, o)
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ type followed struct {
 	Ended time.Time
 	again string // a task that may be asked again
 	asked bool
+	read  bool // since the world was started
 }
 
 const (
@@ -125,14 +126,15 @@ func (w *watch) read(ctx context.Context, f *followed) {
 			f.again = t.ID
 		}
 	}
-	over := ended(f.State)
+	over, watched := ended(f.State), f.read
+	f.read = true
 	if over {
 		f.Ended = time.Now()
 	}
 	w.mu.Unlock()
 	if over && f.No >= 0 {
 		w.d.ledger.setBusy(f.No, false)
-		if f.Shown {
+		if f.Shown && watched {
 			w.announce(f)
 		}
 	}

@@ -124,10 +124,7 @@ func (w *World) name(numbers *numbering) {
 
 // All gives every story that has a history to report.
 func (w *World) All() []*Story {
-	var out []*Story
-	for _, s := range []*Story{&w.Named.Unchanged, &w.Named.Changed, &w.Named.NoHolder, &w.Named.Unknown} {
-		out = append(out, s)
-	}
+	out := []*Story{&w.Named.Unchanged, &w.Named.Changed, &w.Named.NoHolder, &w.Named.Unknown}
 	for _, list := range [][]Story{w.Visitors, w.Showcase, w.People} {
 		for i := range list {
 			out = append(out, &list[i])

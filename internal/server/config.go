@@ -111,13 +111,23 @@ func LoadConfig(path string) (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	if strings.TrimSpace(string(text)) == "" {
+	if saysNothing(string(text)) {
 		return c, nil
 	}
 	if err := yaml.Load(text, &c, yaml.WithKnownFields(), yaml.WithUniqueKeys()); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
+}
+
+// saysNothing reports whether a file has nothing but comments, which is no YAML document.
+func saysNothing(text string) bool {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && line != "---" && line[0] != '#' {
+			return false
+		}
+	}
+	return true
 }
 
 // Check refuses a configuration that cannot work or is not safe, naming the key.
@@ -134,6 +144,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("listen: %s is not a loopback address: set tls, or behind_proxy if a proxy in front speaks TLS", c.Listen)
 	case c.public() && c.PublicURL == "":
 		return errors.New("public_url: must be set with tls or behind_proxy: others know the hub by it")
+	case c.OpsListen != "" && !hasPort(c.OpsListen):
+		return fmt.Errorf("ops_listen: %q is no address of the form host:port", c.OpsListen)
 	case c.Data == "":
 		return errors.New("data: names the directory of the database and the keys")
 	case c.Limits.InFlight < 1 || c.Limits.ReadHeader <= 0 || c.Limits.Idle <= 0 || c.Limits.Shutdown <= 0 || c.Limits.Stall <= 0:
@@ -165,6 +177,11 @@ func checkPublicURL(raw string) error {
 		return errors.New("http is for loopback addresses only")
 	}
 	return nil
+}
+
+func hasPort(address string) bool {
+	_, _, err := net.SplitHostPort(address)
+	return err == nil
 }
 
 func loopback(host string) bool {

@@ -146,9 +146,7 @@ func opened(t *testing.T, change func(*server.Config)) (*server.Server, error) {
 }
 
 func TestFurtherYearsOfTheCalendarComeFromFiles(t *testing.T) {
-	rows, err := os.ReadFile("../../calendars/cn-2026.csv")
-	must(t, err)
-	later := file(t, "cn-2031.csv", strings.ReplaceAll(string(rows), "2026-", "2031-"))
+	later := file(t, "cn-2031.csv", "date,kind,name\n2031-01-01,holiday,元旦\n")
 	s, err := opened(t, func(c *server.Config) { c.Calendar = []server.YearCSV{{Year: 2031, File: later}} })
 	must(t, err)
 	if !s.Hub.Calendar().Knows(2031) || s.Hub.Calendar().Knows(2032) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ type Server struct {
 	ops      http.Handler
 	listener net.Listener
 	opsLn    net.Listener
+	cert     tls.Certificate // with TLS
 	stopping atomic.Bool
 }
 
@@ -60,6 +62,11 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if s.cfg.OpsListen != "" {
 		if s.opsLn, err = net.Listen("tcp", s.cfg.OpsListen); err != nil {
 			return err
+		}
+	}
+	if s.cfg.TLS.CertFile != "" {
+		if s.cert, err = tls.LoadX509KeyPair(s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile); err != nil {
+			return fmt.Errorf("tls: %w", err)
 		}
 	}
 	if s.URL = s.cfg.PublicURL; s.URL == "" {
@@ -106,6 +113,14 @@ func openHub(ctx context.Context, cfg *Config, log *slog.Logger, db **store.Stor
 	dsn, err := cfg.database()
 	if err != nil {
 		return nil, err
+	}
+	if path, ok := strings.CutPrefix(dsn, "sqlite:"); ok {
+		// The number log holds plain numbers: whatever the directory's mode, only the owner reads it. SQLite's other files take the mode of this one.
+		f, err := os.OpenFile(path, os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("data: %w", err)
+		}
+		_ = f.Close()
 	}
 	if *db, err = store.Open(ctx, dsn); err != nil {
 		return nil, err
@@ -175,7 +190,7 @@ func (s *Server) opsHandler(registry *prometheus.Registry) http.Handler {
 func (s *Server) Run(ctx context.Context, h http.Handler) error {
 	main := s.httpServer(h)
 	if s.cfg.TLS.CertFile != "" {
-		main.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		main.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{s.cert}}
 	}
 	failed := make(chan error, 2)
 	go func() { failed <- s.serve(main) }()
@@ -210,7 +225,7 @@ func (s *Server) Run(ctx context.Context, h http.Handler) error {
 
 func (s *Server) serve(srv *http.Server) error {
 	if s.cfg.TLS.CertFile != "" {
-		return srv.ServeTLS(s.listener, s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile)
+		return srv.ServeTLS(s.listener, "", "")
 	}
 	return srv.Serve(s.listener)
 }
@@ -225,7 +240,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	}
 }
 
-// Close releases what Open opened.
+// Close releases what Open opened. Closing again does nothing.
 func (s *Server) Close() error {
 	var errs []error
 	for _, l := range []net.Listener{s.listener, s.opsLn} {
@@ -237,6 +252,7 @@ func (s *Server) Close() error {
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
+		s.store = nil
 	}
 	return errors.Join(errs...)
 }

@@ -11,7 +11,14 @@ import (
 func noStall(h http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
-		r.Body = &movingBody{ReadCloser: r.Body, c: c, limit: limit}
+		// The last request's deadline may be over by now, and "100 Continue" is written before any answer.
+		_ = c.SetWriteDeadline(time.Time{})
+		if r.Body != http.NoBody {
+			body := &movingBody{ReadCloser: r.Body, c: c, limit: limit}
+			// From the start: net/http reads what a handler left of a body, and before that sends no answer.
+			body.until = extend(body.until, limit, c.SetReadDeadline)
+			r.Body = body
+		}
 		// What is left in the buffer is written after the handler has returned.
 		defer func() { _ = c.SetWriteDeadline(time.Now().Add(limit)) }()
 		h.ServeHTTP(&movingWriter{ResponseWriter: w, c: c, limit: limit}, r)
@@ -28,7 +35,7 @@ type movingBody struct {
 func (b *movingBody) Read(p []byte) (int, error) {
 	b.until = extend(b.until, b.limit, b.c.SetReadDeadline)
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
+	if err == io.EOF {
 		// net/http goes on reading to notice that the client is gone: a deadline there would look like that.
 		b.until = time.Time{}
 		_ = b.c.SetReadDeadline(time.Time{})

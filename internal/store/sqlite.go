@@ -8,6 +8,9 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	sqlitedriver "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // sqliteURL names a SQLite file for the driver. busy_timeout comes first, so that the pragmas after it wait for a lock too.
@@ -50,6 +53,15 @@ const (
 	maxAge   = 50 * time.Millisecond
 )
 
+// openAttempts bounds how often a file is opened that another process is just making: SQLite does not wait for a lock
+// when it changes to WAL.
+const openAttempts = 200
+
+func busy(err error) bool {
+	var e *sqlitedriver.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY
+}
+
 func openWriter(ctx context.Context, path string) (*writer, error) {
 	// FULL: acknowledged means on stable storage. An app's tasks lie a request apart: larger pages mean fewer of them to copy
 	// and to write when it lists and answers (a tenth less CPU here).
@@ -60,6 +72,10 @@ func openWriter(ctx context.Context, path string) (*writer, error) {
 	}
 	db.SetMaxOpenConns(1)
 	conn, err := db.Conn(ctx)
+	for attempt := 1; attempt < openAttempts && busy(err) && ctx.Err() == nil; attempt++ {
+		time.Sleep(50 * time.Millisecond)
+		conn, err = db.Conn(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
 	}

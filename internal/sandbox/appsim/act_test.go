@@ -123,7 +123,7 @@ func TestACrashBetweenTwoBindingsGoesOnWithTheSecond(t *testing.T) {
 }
 
 func TestAHighValueAppStopsTheKeyAtOnceAndUnbindsAfterTheHold(t *testing.T) {
-	o := newOffice(t, class("payment"), func(o *office) { o.hold = time.Second })
+	o := newOffice(t, held)
 	n, own := o.number(), o.number()
 	o.account(n)
 	account := o.account(own, bound(tenure.Add(day), At(tenure.Add(day))))
@@ -136,6 +136,7 @@ func TestAHighValueAppStopsTheKeyAtOnceAndUnbindsAfterTheHold(t *testing.T) {
 		t.Errorf("before the hold is over: unbound %d, answer %q", w.Unbound, w.Outcome)
 	}
 	o.answered(other, "kept", "bound_by_current_holder")
+	o.holdIsOver()
 	o.work()
 	o.answered(task, "unbound", "removed")
 	if w := o.worked(task); w.SentAt.Sub(w.SeenAt) < o.hold {
@@ -161,7 +162,7 @@ func TestAHighValueReviewThatEndsWithUnboundIsHeldToo(t *testing.T) {
 func TestATaskThatIsCancelledBeforeTheActIsLeftAlone(t *testing.T) {
 	for name, polling := range map[string]bool{"at a poll": true, "right before acting": false} {
 		t.Run(name, func(t *testing.T) {
-			o := newOffice(t, class("payment"))
+			o := newOffice(t, held)
 			n := o.number()
 			account := o.account(n)
 			request, task := o.ask(n)
@@ -169,9 +170,7 @@ func TestATaskThatIsCancelledBeforeTheActIsLeftAlone(t *testing.T) {
 			o.opens(n)
 			_, err := o.carrier.CancelRequest(t.Context(), request)
 			o.must(err)
-			if !polling {
-				sleep(t.Context(), time.Until(o.next))
-			}
+			o.holdIsOver()
 			o.must(o.round(t.Context(), polling))
 			w := o.worked(task)
 			if w.Phase != "closed" || w.Unbound != 0 || w.Outcome != "" {
@@ -185,11 +184,12 @@ func TestATaskThatIsCancelledBeforeTheActIsLeftAlone(t *testing.T) {
 }
 
 func TestATaskWhoseTenureEndedIsLeftAlone(t *testing.T) {
-	o := newOffice(t, class("payment"))
+	o := newOffice(t, held)
 	n := o.number()
 	account := o.account(n)
 	_, task := o.ask(n)
 	o.poll()
+	o.holdIsOver()
 	o.report(client.Event{ID: "transfer", Number: n.E164(), Kind: "transferred", At: time.Now()})
 	o.work()
 	if got := o.state(task); got != "aborted" {
@@ -203,12 +203,13 @@ func TestATaskWhoseTenureEndedIsLeftAlone(t *testing.T) {
 }
 
 func TestAStaleTaskIsLeftAlone(t *testing.T) {
-	o := newOffice(t, class("payment"))
+	o := newOffice(t, held)
 	n := o.number()
 	account := o.account(n)
 	_, task := o.ask(n)
 	o.poll()
 	o.exec(`UPDATE tasks SET digest = 'of something else'`)
+	o.holdIsOver()
 	o.work()
 	if w := o.worked(task); w.Phase != "closed" || w.Unbound != 0 {
 		t.Errorf("phase %s, unbound %d", w.Phase, w.Unbound)

@@ -63,6 +63,17 @@ func behaves(b catalogue.Behaviour) func(*office) {
 // class puts the app into a class.
 func class(c string) func(*office) { return func(o *office) { o.spec.Class = c } }
 
+// held makes unbindings at a high-value app final after an hour, or when holdIsOver says so.
+func held(o *office) { o.spec.Class, o.hold = "payment", time.Hour }
+
+// holdIsOver makes it an hour later.
+func (o *office) holdIsOver() {
+	o.t.Helper()
+	o.exec(`UPDATE verdicts SET stopped_at = stopped_at - 3600000000`)
+	o.exec(`UPDATE tasks SET next_at = next_at - 3600000000, seen_at = seen_at - 3600000000`)
+	o.next = time.Now()
+}
+
 // start opens the app anew on its directory, as after a crash.
 func (o *office) start() {
 	o.t.Helper()
