@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -111,10 +110,7 @@ type told struct {
 // record writes a step down and tells whom it concerns: the company's contact, from day 10 on the regulator too.
 func (t *teller) record(row *store.TaskRow, step huanxin.Step, due time.Time) error {
 	snap := t.h.snapshot()
-	app := snap.parties[row.App]
-	if app == nil { // added by another hub a moment ago: the next look knows it
-		return errors.New("a task's app is not in the registry yet")
-	}
+	app := t.h.party(row.App)
 	message, err := t.letterFor(app)
 	if err != nil {
 		return err
@@ -221,10 +217,9 @@ func (h *Hub) Escalations(ctx context.Context, who huanxin.Caller, after string,
 	}); err != nil {
 		return nil, err
 	}
-	snap := h.snapshot()
 	out := make([]Escalation, len(rows))
 	for i, r := range rows {
-		out[i] = Escalation{ID: h.keys.ID(seal.StepID, r.ID), Task: h.keys.ID(seal.TaskID, int64(r.Task)), App: snap.parties[r.App],
+		out[i] = Escalation{ID: h.keys.ID(seal.StepID, r.ID), Task: h.keys.ID(seal.TaskID, int64(r.Task)), App: h.party(r.App),
 			Step: r.Step, DueAt: r.DueAt, At: r.At, SentAt: r.SentAt}
 	}
 	return out, nil

@@ -360,9 +360,7 @@ func (x *machine) checkNumbers(tx *store.Tx, log []huanxin.Event) {
 	}
 	stored, err := tx.Standings(all)
 	x.ok(err)
-	cooling := func(no huanxin.PartyNo) time.Duration {
-		return time.Duration(x.w.PartyByNo(no).CoolingDays) * dayLong
-	}
+	cooling := func(huanxin.PartyNo) time.Duration { return huanxin.MinCoolingDays * dayLong }
 	for n, events := range of {
 		want, err := huanxin.Replay(events, 0, cooling)
 		x.ok(err)

@@ -110,8 +110,20 @@ func (h *Hub) Client(ctx context.Context, id string) (*huanxin.Client, error) {
 // Party gives a party by its id; nil: there is none.
 func (h *Hub) Party(id string) *huanxin.Party { return h.snapshot().byID[id] }
 
-// PartyByNo gives a party by its number; nil: there is none.
-func (h *Hub) PartyByNo(no huanxin.PartyNo) *huanxin.Party { return h.snapshot().parties[no] }
+// party gives a party that the store names. Another hub may have added it since the registry was read last; one that is
+// nowhere has no name and takes no part.
+func (h *Hub) party(no huanxin.PartyNo) *huanxin.Party {
+	if p := h.snapshot().parties[no]; p != nil {
+		return p
+	}
+	if err := h.Refresh(context.Background()); err != nil {
+		h.log.Error("the registry could not be read", "error", err)
+	}
+	if p := h.snapshot().parties[no]; p != nil {
+		return p
+	}
+	return &huanxin.Party{No: no, Disabled: true}
+}
 
 // Parties gives every party, by number.
 func (h *Hub) Parties() []*huanxin.Party {

@@ -239,10 +239,9 @@ func (h *Hub) named(ids []string, kinds []huanxin.TaskKind, open map[appKind]boo
 func (h *Hub) created(r huanxin.Request, tasks []huanxin.Task) Created {
 	out := Created{ID: h.keys.ID(seal.RequestID, int64(r.ID)), State: huanxin.RequestSubmitted,
 		TenureID: h.keys.ID(seal.TenureID, int64(r.Tenure)), Tasks: make([]CreatedTask, len(tasks))}
-	snap := h.snapshot()
 	for i, t := range tasks {
 		out.DueAt = t.DueAt
-		out.Tasks[i] = CreatedTask{ID: h.keys.ID(seal.TaskID, int64(t.ID)), App: snap.parties[t.App].ID, Kind: t.Kind}
+		out.Tasks[i] = CreatedTask{ID: h.keys.ID(seal.TaskID, int64(t.ID)), App: h.party(t.App).ID, Kind: t.Kind}
 	}
 	if !r.SubmittedAt.IsZero() {
 		out.DueAt = h.durations.Schedule(h.calendar, r.SubmittedAt, nil).Due()
@@ -338,13 +337,12 @@ func (h *Hub) requestView(r *huanxin.Request, views []huanxin.TaskView, now time
 		newest[appKind{v.App, v.Kind}] = i
 	}
 	var count []huanxin.TaskView
-	snap := h.snapshot()
 	for i, v := range views {
 		if newest[appKind{v.App, v.Kind}] != i {
 			continue // asked again since
 		}
 		count = append(count, v)
-		out.Tasks = append(out.Tasks, RequestTask{ID: h.keys.ID(seal.TaskID, int64(v.Task)), App: snap.parties[v.App],
+		out.Tasks = append(out.Tasks, RequestTask{ID: h.keys.ID(seal.TaskID, int64(v.Task)), App: h.party(v.App),
 			Kind: v.Kind, View: v.View, Link: v.Link, Release: v.Release})
 	}
 	out.State = r.State(count, now)
@@ -438,7 +436,7 @@ func (h *Hub) AskAgain(ctx context.Context, who huanxin.Caller, request, task st
 }
 
 func (h *Hub) createdTask(t huanxin.Task) CreatedTask {
-	return CreatedTask{ID: h.keys.ID(seal.TaskID, int64(t.ID)), App: h.snapshot().parties[t.App].ID, Kind: t.Kind}
+	return CreatedTask{ID: h.keys.ID(seal.TaskID, int64(t.ID)), App: h.party(t.App).ID, Kind: t.Kind}
 }
 
 func (h *Hub) again(tx *store.Tx, now time.Time, who huanxin.Caller, request, task string) (huanxin.Task, error) {
@@ -503,7 +501,7 @@ func (h *Hub) askOnce(tx *store.Tx, now time.Time, row *store.TaskRow) (huanxin.
 // askAnew makes a new task, with a clock of its own, of one that ended.
 func (h *Hub) askAnew(tx *store.Tx, now time.Time, r *huanxin.Request, old *huanxin.Task) (huanxin.Task, error) {
 	var none huanxin.Task
-	app := h.snapshot().parties[old.App]
+	app := h.party(old.App)
 	if app.Disabled || !app.Serves(old.Kind) {
 		return none, huanxin.Errorf(huanxin.Conflict, "unknown_app", "the app takes no part any more")
 	}

@@ -16,34 +16,50 @@ const (
 	senders      = 8
 )
 
-// messages sends what is due to contacts' webhooks. One that is slow or dead keeps nobody waiting longer than the timeout
-// of a request, and is tried again later.
+// messages sends what is due to contacts' webhooks, to each party one after the other. A receiver that fails is not tried
+// again in this round: what else is due there is put off as well, so that a dead one takes up one sender for the time of one
+// request, and nobody's place.
 func (l *Loops) messages(ctx context.Context) error {
 	due, err := l.Hub.Deliveries(ctx, messageBatch)
 	if err != nil {
 		return err
 	}
-	work := make(chan core.Delivery)
+	byParty := map[string][]core.Delivery{}
+	for _, d := range due {
+		byParty[d.Party] = append(byParty[d.Party], d)
+	}
+	free := make(chan struct{}, senders)
 	var wg sync.WaitGroup
-	for range min(senders, len(due)) {
+	for _, list := range byParty {
+		free <- struct{}{}
 		wg.Go(func() {
-			for d := range work {
-				if err := l.deliver(ctx, d); err != nil && ctx.Err() == nil {
-					l.Log.Error("a delivery could not be recorded", "party", d.Party, "error", err)
-				}
-			}
+			l.deliverAll(ctx, list)
+			<-free
 		})
 	}
-	for _, d := range due {
-		work <- d
-	}
-	close(work)
 	wg.Wait()
 	return nil
 }
 
-func (l *Loops) deliver(ctx context.Context, d core.Delivery) error {
+func (l *Loops) deliverAll(ctx context.Context, list []core.Delivery) {
 	failed := ""
+	for _, d := range list {
+		if ctx.Err() != nil {
+			return
+		}
+		var err error
+		if failed == "" {
+			failed, err = l.deliver(ctx, d)
+		} else {
+			err = l.Hub.Delivered(ctx, d, failed)
+		}
+		if err != nil && ctx.Err() == nil {
+			l.Log.Error("a delivery could not be recorded", "party", d.Party, "error", err)
+		}
+	}
+}
+
+func (l *Loops) deliver(ctx context.Context, d core.Delivery) (failed string, err error) {
 	if err := l.post(ctx, d); err != nil {
 		failed = err.Error()
 		l.metrics.messages.WithLabelValues("failed").Inc()
@@ -51,7 +67,7 @@ func (l *Loops) deliver(ctx context.Context, d core.Delivery) error {
 		l.metrics.messages.WithLabelValues("delivered").Inc()
 	}
 	// What was sent is recorded even while stopping, or it would be sent again.
-	return l.Hub.Delivered(context.WithoutCancel(ctx), d, failed)
+	return failed, l.Hub.Delivered(context.WithoutCancel(ctx), d, failed)
 }
 
 func (l *Loops) post(ctx context.Context, d core.Delivery) error {

@@ -238,7 +238,28 @@ func TestEveryEndpointRefusesBadInput(t *testing.T) {
 				}
 			})
 		}
+		s.auditIsClean()
 	})
+}
+
+// auditIsClean fails if a number that was sent, wherever in a request it stood, is in the audit log.
+func (s *stage) auditIsClean() {
+	s.t = s.world.t
+	rows, err := s.db.Query("SELECT action, subject, detail FROM audit")
+	must(s.t, err)
+	defer rows.Close()
+	n := 0
+	for ; rows.Next(); n++ {
+		var action, subject, detail string
+		must(s.t, rows.Scan(&action, &subject, &detail))
+		if text := ids.ReplaceAllString(subject+" "+detail, ""); digits.MatchString(text) || len(text) > 500 {
+			s.t.Errorf("%s: the audit log holds %.200q", action, text)
+		}
+	}
+	must(s.t, rows.Err())
+	if n == 0 {
+		s.t.Error("the audit log is empty")
+	}
 }
 
 // pathOf fills a route's path with ids that are there, for a caller who may.

@@ -42,6 +42,7 @@ const (
 	OnceSpeed    = 86_400
 
 	usualPeople = 3_000
+	oncePeople  = 1_000
 )
 
 // Run runs the world until ctx is done, or with Once until its scenario is over. With Once an error says that a rule of
@@ -112,6 +113,9 @@ func start(ctx context.Context, o Options) (*demo, error) {
 	}
 	if o.people == 0 {
 		o.people = usualPeople
+		if o.Once {
+			o.people = oncePeople
+		}
 	}
 	d := &demo{o: o, say: newSayer(o.Err), clients: map[string]*client.Client{}, apps: map[string]*appsim.App{},
 		ended: make(chan struct{})}

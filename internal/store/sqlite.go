@@ -86,6 +86,7 @@ func openWriter(ctx context.Context, path string) (*writer, error) {
 
 func (w *writer) close() error {
 	<-w.turn
+	defer func() { w.turn <- struct{}{} }() // for those whose context ended while they waited
 	var errs []error
 	for _, s := range w.stmts {
 		errs = append(errs, s.Close())
