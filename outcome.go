@@ -97,7 +97,7 @@ func (o Outcome) String() string { return outcomes.name(o) }
 // String gives the word of the contract.
 func (r Reason) String() string { return reasons.name(r) }
 
-// ParseTaskKind, ParseOutcome and ParseReason read the words of the contract; anything else is Invalid.
+// ParseTaskKind reads a task kind's word. Anything else is Invalid, as for ParseOutcome and ParseReason.
 func ParseTaskKind(s string) (TaskKind, error) { return taskKinds.parse(s) }
 
 // ParseOutcome reads an outcome's word.

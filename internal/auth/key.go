@@ -54,7 +54,7 @@ func ParsePrivate(der []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// Format, String and LogValue give the key's id only.
+// Format writes the key's id only, whatever the verb.
 func (k SigningKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(k.String())) }
 
 // String gives the key's id only.

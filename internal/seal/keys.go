@@ -49,7 +49,7 @@ func (k *Keys) Fingerprint() string { return k.mark }
 
 const redacted = "[keys]"
 
-// Format, String and LogValue give "[keys]", so that no habit of printing gives keys away.
+// Format writes "[keys]", whatever the verb, so that no habit of printing gives keys away.
 func (k *Keys) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
 // String gives "[keys]".
