@@ -61,6 +61,8 @@ type Ask struct {
 	AllApps   bool
 	Kinds     []TaskKind
 	Proof     Proof
+	// Began says that the carrier itself reported the tenure's start, so that it knows it.
+	Began bool
 }
 
 // Reasons why a number is not eligible (DOMAIN.md §7 rule 12).
@@ -125,11 +127,11 @@ func (a *Ask) wants(k TaskKind) bool {
 	return false
 }
 
-// statesTenure compares the carrier's word with the log. A carrier that only knows an earliest proven day (origin
-// unknown: it took the number over) states the truth when that day lies in the tenure; the task carries the log's start.
+// statesTenure compares the carrier's word with the log. A carrier that took the number over only knows an earliest proven
+// day (origin unknown); it states the truth when that day lies in the tenure, and the task carries the log's start.
 func (a *Ask) statesTenure(s Standing, now time.Time) bool {
 	if a.Origin == OriginUnknown {
-		return !DateOf(a.StartedAt, China).Before(DateOf(s.StartedAt, China)) && !a.StartedAt.After(now.Add(MaxAhead))
+		return (!a.Began || s.Origin == OriginUnknown) && !DateOf(a.StartedAt, China).Before(DateOf(s.StartedAt, China)) && !a.StartedAt.After(now.Add(MaxAhead))
 	}
 	return a.Origin == s.Origin && a.StartedAt.Equal(s.StartedAt)
 }
@@ -200,11 +202,8 @@ func (r *Request) Ended() time.Time {
 // State works the request's state out from what is released of its tasks (DOMAIN.md §7 rule 4). views holds the newest
 // task of each app and kind.
 func (r *Request) State(views []TaskView, now time.Time) RequestState {
-	switch {
-	case !r.CancelledAt.IsZero():
+	if !r.CancelledAt.IsZero() {
 		return RequestCancelled
-	case !r.AbortedAt.IsZero():
-		return RequestAborted
 	}
 	final, clean, released := 0, 0, false
 	for _, v := range views {
@@ -214,6 +213,9 @@ func (r *Request) State(views []TaskView, now time.Time) RequestState {
 		}
 		if v.View == ViewClean {
 			clean++
+		}
+		if !r.AbortedAt.IsZero() && (v.View == ViewCancelled || !v.View.Final()) {
+			return RequestAborted // what had settled before the tenure ended stays settled
 		}
 	}
 	switch {
@@ -237,7 +239,7 @@ func AppField(i int, code, detail string) FieldError {
 }
 
 // MayAskAgain says whether the task whose view is views[i] may be asked again: after a released view other than clean, and
-// only the newest task of its app and kind. For one that ended a new task is made, at most once a day. Of a request that was
+// only the newest task of its app and kind, at most once a day. For one that ended a new task is made. Of a request that was
 // cancelled or aborted nothing is asked.
 func MayAskAgain(r *Request, views []TaskView, i int, now time.Time, d Durations) error {
 	if !r.AbortedAt.IsZero() {
@@ -255,7 +257,8 @@ func MayAskAgain(r *Request, views []TaskView, i int, now time.Time, d Durations
 	if !v.View.AskAgain() {
 		return Errorf(Conflict, "not_released", "an app can be asked again after a released view other than clean")
 	}
-	if v.View.Final() && v.Created.After(now.Add(-d.Day())) {
+	day := now.Add(-d.Day())
+	if v.View.Final() && v.Created.After(day) || v.Asked.After(day) {
 		return Ineligible(IneligibleTooMany)
 	}
 	return nil

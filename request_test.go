@@ -192,7 +192,11 @@ func TestARequestsStateIsWorkedOutFromReleasedViewsOnly(t *testing.T) {
 			t.Errorf("%s, cancelled: %s", c.what, got)
 		}
 		r = huanxin.Request{AbortedAt: today}
-		if got := r.State(c.views, today); got != huanxin.RequestAborted || !r.Ended().Equal(today) {
+		ended := "ABORTED"
+		if strings.HasPrefix(c.want, "SETTLED") {
+			ended = c.want // what had settled before its tenure ended stays settled
+		}
+		if got := r.State(c.views, today); got.String() != ended || !r.Ended().Equal(today) {
 			t.Errorf("%s, aborted: %s", c.what, got)
 		}
 	}

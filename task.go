@@ -61,6 +61,7 @@ type Task struct {
 	Outcome   Outcome   // of the last answer that had an effect; 0: none
 	Reason    Reason
 	Late      bool
+	AskedAt   time.Time // when the holder last asked again while it was open
 	EndedAt   time.Time // when it was cancelled or aborted
 }
 
@@ -133,7 +134,7 @@ const (
 // tenure is over) takes no effect.
 func (t Task) Take(a Answer, d Durations, cal *Calendar) (Task, Effect) {
 	switch {
-	case t.State == TaskCancelled || t.State == TaskAborted:
+	case t.State == TaskCancelled || t.State == TaskAborted || !t.EndedAt.IsZero():
 		return t, NoEffect
 	case t.State == TaskAnswered && a.Outcome == t.Outcome && a.Reason == t.Reason:
 		return t, Repeated
@@ -241,8 +242,12 @@ func (t Task) Requeue() Task {
 }
 
 // Reopen puts an open task back into the app's queue because the holder asks again, say after having done what
-// action_required asked for. The clock runs on.
+// action_required asked for. The clock runs on. One that was answered, which nobody was shown yet, only notes the asking.
 func (t Task) Reopen(now time.Time, d Durations, cal *Calendar) Task {
+	t.AskedAt = now
+	if !t.State.Open() {
+		return t
+	}
 	t.resume(now, d, cal)
 	t.Outcome, t.Reason, t.RetryAt = 0, 0, time.Time{}
 	t.unlessLate(TaskQueued)

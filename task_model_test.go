@@ -70,7 +70,7 @@ func (p *played) do(a act) {
 			p.answers = append(p.answers, said)
 		}
 	case "again":
-		if p.task.State.Open() && p.view(a.at).AskAgain() {
+		if v := p.view(a.at); !v.Final() && v.AskAgain() {
 			p.task = p.task.Reopen(a.at, china.d, china.cal)
 		}
 	case "deliver":

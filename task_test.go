@@ -168,8 +168,11 @@ func TestAnAnsweredTaskOfAnEndedTenureKeepsItsAnswer(t *testing.T) {
 	at := shanghai(t, "2026-11-17 10:00")
 	answered, _ := china.task(shanghai(t, monday)).Take(answer(t, "unbound removed", at), china.d, china.cal)
 	answered.EndedAt = at.Add(time.Hour)
-	if _, effect := answered.Take(answer(t, "unbound removed", at), china.d, china.cal); effect != huanxin.Repeated {
-		t.Errorf("repeating it is harmless: %d", effect)
+	// "409 `no_effect` for a task cancelled, aborted or of an ended tenure": by that an app learns that it has to restore.
+	for _, words := range []string{"unbound removed", "kept legal_hold"} {
+		if after, effect := answered.Take(answer(t, words, at), china.d, china.cal); effect != huanxin.NoEffect || !same(after, answered) {
+			t.Errorf("%s: effect %d, %v", words, effect, after.State)
+		}
 	}
 	expired := china.until(china.task(shanghai(t, monday)), shanghai(t, "2027-01-01 00:00"))
 	expired.EndedAt = at

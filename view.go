@@ -39,7 +39,7 @@ var viewTexts = map[View][2]string{
 	ViewActionRequired: {"需要你到该应用确认一下,才能继续。", "The app needs you to confirm something before it can go on."},
 	ViewRestricted:     {"该应用限制了此号码,正在人工核实。", "The app has restricted this number and is looking into it by hand."},
 	ViewOverdue:        {"该应用已超过期限,我们已在催办。", "The app is late. We are pressing it for an answer."},
-	ViewExpired:        {"该应用一直没有答复,已报告给监管部门。你可以再次申请,或者投诉。", "The app never answered; the regulator has been told. You can ask again or complain."},
+	ViewExpired:        {"该应用没有在期限内办结,已报告给监管部门。你可以再次申请,或者投诉。", "The app did not finish in time; the regulator has been told. You can ask again or complain."},
 	ViewCancelled:      {"已取消。", "Cancelled."},
 }
 
@@ -59,6 +59,7 @@ type TaskView struct {
 	View    View
 	Link    string
 	Created time.Time
+	Asked   time.Time // when the app was last asked again; zero: never
 	Release time.Time // when results are first shown
 	// Since is when the task came to be seen as it is now: what is shown later never moves it back.
 	Since time.Time
@@ -67,7 +68,7 @@ type TaskView struct {
 // ViewAt works out what is released of a task at now from its answers, oldest first, and its clock. It never tells
 // unbound, not_bound and kept bound_by_current_holder apart, nor when the answer came.
 func (t *Task) ViewAt(answers []Answer, now time.Time, d Durations, cal *Calendar) TaskView {
-	v := TaskView{Task: t.ID, App: t.App, Kind: t.Kind, View: ViewProcessing, Created: t.CreatedAt, Release: t.Release, Since: t.CreatedAt}
+	v := TaskView{Task: t.ID, App: t.App, Kind: t.Kind, View: ViewProcessing, Created: t.CreatedAt, Asked: t.AskedAt, Release: t.Release, Since: t.CreatedAt}
 	seen, shown := t.lastShown(answers, t.seenUntil(now), d)
 	if seen != nil && seen.Outcome.Final() {
 		v.View, v.Since = finalView(seen), shown

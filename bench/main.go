@@ -20,6 +20,7 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // options say what is measured.
@@ -45,7 +46,7 @@ func main() {
 	flag.IntVar(&o.events, "events", 400_000, "number events a round")
 	flag.IntVar(&o.fill, "fill", 2_000_000, "tasks in the table before full")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o, os.Stdout, strings.Join(os.Args[1:], " ")); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

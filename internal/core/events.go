@@ -2,7 +2,9 @@ package core
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -94,6 +96,11 @@ func inChunks[T any](lines iter.Seq2[T, error], size int, take func([]T) error) 
 	var readErr error
 	go func() {
 		defer close(chunks)
+		defer func() { // nobody else would: this goroutine is not the handler's
+			if v := recover(); v != nil {
+				readErr = fmt.Errorf("reading lines: %v", v)
+			}
+		}()
 		chunk := make([]T, 0, size)
 		for line, err := range lines {
 			if err != nil {
@@ -139,7 +146,8 @@ func (r *reporter) take(ctx context.Context, lines []EventLine) error {
 	var c *chunk
 	err := r.h.act(ctx, r.who, "events.report", nil, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
 		c = &chunk{tx: tx, now: now, carrier: r.who.Party.No, cooling: r.h.snapshot().cooling, fresh: map[string]huanxin.Event{},
-			pending: map[huanxin.Number][]huanxin.Event{}, before: map[huanxin.Number]huanxin.Standing{}}
+			pending: map[huanxin.Number][]huanxin.Event{}, past: map[huanxin.Number][]huanxin.Event{},
+			moved: map[huanxin.TenureID]huanxin.PartyNo{}}
 		if err := c.load(lines); err != nil {
 			return err
 		}
@@ -203,12 +211,17 @@ type chunk struct {
 	out     Receipt
 
 	next      huanxin.EventNo
-	known     map[string]huanxin.Event // accepted before, by the carrier's id
-	fresh     map[string]huanxin.Event // accepted here, by the carrier's id
-	pending   map[huanxin.Number][]huanxin.Event
+	first     huanxin.EventNo                    // of this chunk
+	known     map[string]huanxin.Event           // accepted before, by the carrier's id
+	fresh     map[string]huanxin.Event           // accepted here, by the carrier's id
+	pending   map[huanxin.Number][]huanxin.Event // accepted here
+	past      map[huanxin.Number][]huanxin.Event // accepted before, of numbers with a late event
 	standings map[huanxin.Number]store.NumberRow
-	before    map[huanxin.Number]huanxin.Standing
 	accepted  []store.Accepted
+	// What follows for requests, event by event, so that it does not depend on how a report is cut into chunks: tenures that
+	// ended, and those whose number went to another carrier.
+	ended []huanxin.TenureID
+	moved map[huanxin.TenureID]huanxin.PartyNo
 }
 
 // load reads what the lines are judged against.
@@ -216,6 +229,7 @@ func (c *chunk) load(lines []EventLine) (err error) {
 	if c.next, err = c.tx.BeginBatch(); err != nil {
 		return err
 	}
+	c.first = c.next
 	var ids []string
 	var numbers []huanxin.Number
 	for i := range lines {
@@ -281,16 +295,9 @@ func (c *chunk) take(l *EventLine) error {
 		return nil
 	}
 	row := c.standings[e.Number]
-	var broken error
-	after, err := row.Judge(e, func() []huanxin.Event {
-		var past []huanxin.Event
-		if c.stored(row) != 0 {
-			past, broken = c.tx.History(c.stored(row))
-		}
-		return append(past, c.pending[e.Number]...)
-	}, c.cooling)
-	if broken != nil {
-		return broken
+	after, err := c.judge(e, row)
+	if err != nil && huanxin.KindOf(err) == huanxin.Internal {
+		return err
 	}
 	if err != nil {
 		c.out.reject(l.Line, e.ID, err)
@@ -300,6 +307,43 @@ func (c *chunk) take(l *EventLine) error {
 	return nil
 }
 
+// maxHistory bounds how many events of one number a late event is judged against: nobody's number has so many, and each
+// late one costs a replay while other writers wait.
+const maxHistory = 500
+
+func (c *chunk) judge(e huanxin.Event, row store.NumberRow) (huanxin.Standing, error) {
+	var failed error
+	after, err := row.Judge(e, func() []huanxin.Event {
+		past, err := c.history(row)
+		if failed = err; err == nil && len(past) > maxHistory {
+			failed = huanxin.Errorf(huanxin.Refused, "too_many_events", "the number has too many events for a late one or a correction")
+		}
+		return past
+	}, c.cooling)
+	if failed != nil {
+		return row.Standing, failed
+	}
+	return after, err
+}
+
+// history gives all events of a number, those of this chunk too; what is stored is read once a chunk.
+func (c *chunk) history(row store.NumberRow) (past []huanxin.Event, err error) {
+	past, read := c.past[row.Number]
+	if !read && row.Head != 0 {
+		head := row.Head
+		if p := c.pending[row.Number]; len(p) > 0 {
+			head = c.accepted[p[0].No-c.first].Prev
+		}
+		if head != 0 {
+			if past, err = c.tx.History(head); err != nil {
+				return nil, err
+			}
+		}
+		c.past[row.Number] = past
+	}
+	return slices.Concat(past, c.pending[row.Number]), nil
+}
+
 func (c *chunk) find(id string) huanxin.Event {
 	if e, ok := c.fresh[id]; ok {
 		return e
@@ -307,21 +351,14 @@ func (c *chunk) find(id string) huanxin.Event {
 	return c.known[id]
 }
 
-// stored gives the newest event of a number that is in the store already: those of this chunk are not.
-func (c *chunk) stored(row store.NumberRow) huanxin.EventNo {
-	if p := c.pending[row.Number]; len(p) > 0 {
-		for _, a := range c.accepted {
-			if a.No == p[0].No {
-				return a.Prev
-			}
-		}
-	}
-	return row.Head
-}
-
 func (c *chunk) accept(e huanxin.Event, row store.NumberRow, after huanxin.Standing) {
-	if _, seen := c.before[e.Number]; !seen {
-		c.before[e.Number] = row.Standing
+	if before := &row.Standing; before.Held() && huanxin.EventNo(before.Tenure) < c.first { // else nothing was asked for it yet
+		if before.EndedBy(&after) {
+			c.ended = append(c.ended, before.Tenure)
+		}
+		if before.Carrier != after.Carrier && before.Tenure == after.Tenure {
+			c.moved[before.Tenure] = after.Carrier
+		}
 	}
 	if e.Number.Kind() == huanxin.KindUnknown {
 		c.out.Flagged++
@@ -336,24 +373,15 @@ func (c *chunk) accept(e huanxin.Event, row store.NumberRow, after huanxin.Stand
 // save writes what was accepted, and what follows from it: requests of tenures that ended are aborted, those of numbers
 // that were ported go to the new carrier. It says how many were aborted.
 func (c *chunk) save(report int64) (aborted int64, err error) {
-	rows := make([]store.NumberRow, 0, len(c.before))
-	var ended, moved []huanxin.TenureID
-	var to []huanxin.PartyNo
-	for n, before := range c.before {
-		row := c.standings[n]
-		rows = append(rows, row)
-		switch {
-		case before.EndedBy(&row.Standing):
-			ended = append(ended, before.Tenure)
-		case before.Held() && before.Carrier != row.Carrier:
-			moved, to = append(moved, before.Tenure), append(to, row.Carrier)
-		}
+	rows := make([]store.NumberRow, 0, len(c.pending))
+	for n := range c.pending {
+		rows = append(rows, c.standings[n])
 	}
 	if err := c.tx.AppendBatch(report, c.now, c.accepted, rows); err != nil {
 		return 0, err
 	}
-	if err := c.tx.MoveRequests(moved, to); err != nil {
+	if err := c.tx.MoveRequests(c.moved); err != nil {
 		return 0, err
 	}
-	return c.tx.AbortTenures(ended, c.now)
+	return c.tx.AbortTenures(c.ended, c.now)
 }

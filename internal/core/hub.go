@@ -37,6 +37,7 @@ type Hub struct {
 	log       *slog.Logger
 	registry  registry
 	inFlight  sync.Map // idempotency keys that are being worked on here
+	refusals  refusals
 	hint      chan struct{}
 	hinting   atomic.Bool // a hint is on its way
 }

@@ -44,16 +44,12 @@ func (h *Hub) once(ctx context.Context, who huanxin.Caller, action string, may e
 	digest := h.keys.MAC(key.Body)
 	var replayed bool
 	err := h.act(ctx, who, action, nil, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
-		alone, err := tx.ClaimKey(who.Client, key.Key)
+		alone, m, found, err := tx.Claim(who.Client, key.Key)
 		if err != nil {
 			return err
 		}
 		if !alone {
 			return errInFlight()
-		}
-		m, found, err := tx.Recall(who.Client, key.Key)
-		if err != nil {
-			return err
 		}
 		if found {
 			entry.Subject, entry.Detail = "", detail(map[string]any{"repeated": true})

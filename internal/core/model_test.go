@@ -14,6 +14,7 @@ import (
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/core"
+	"github.com/huanxin-platform/huanxin/internal/seal"
 	"github.com/huanxin-platform/huanxin/internal/store"
 	"pgregory.net/rapid"
 )
@@ -341,11 +342,17 @@ func (x *machine) check() {
 			x.fail("audit position %d is %+v", i+1, e)
 		}
 	}
-	for id, k := range x.m.tasks {
+	for _, r := range rows {
+		id := x.w.keys.ID(seal.TaskID, int64(r.ID))
+		k := x.m.tasks[id]
+		if k.final != 0 && r.State != huanxin.TaskAnswered {
+			x.fail("an acknowledged final answer is lost: the task is %s", r.State)
+		}
 		seen, err := x.w.Task(ctx, x.w.as(k.app), id)
 		x.ok(err)
-		if k.final != 0 && seen.State != huanxin.TaskAnswered {
-			x.fail("an acknowledged final answer is lost: the task is %s", seen.State)
+		over := seen.State == huanxin.TaskCancelled || seen.State == huanxin.TaskAborted
+		if over == r.EndedAt.IsZero() {
+			x.fail("a task that ended at %v is seen as %s", r.EndedAt, seen.State)
 		}
 	}
 }

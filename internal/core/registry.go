@@ -238,6 +238,9 @@ func (h *Hub) RotateClient(ctx context.Context, who huanxin.Caller, id string, j
 		if old == nil {
 			return huanxin.Client{}, notFound("client")
 		}
+		if in.Secret && old.SecretHash == nil {
+			return huanxin.Client{}, huanxin.BadField("jwks", "required", "the client authenticates with keys: give its new key set")
+		}
 		return *old, nil
 	})
 }
@@ -278,13 +281,38 @@ func (h *Hub) UseAssertion(ctx context.Context, client, jti string, exp time.Tim
 	return fresh, err
 }
 
-// RefusedClient records that a client of the registry failed to authenticate. Unknown names are not recorded: anyone
-// could fill the log with them.
+// RefusedClient records that a client of the registry failed to authenticate, once a minute for each reason. Unknown names
+// are not recorded: anyone could fill the log with either.
 func (h *Hub) RefusedClient(ctx context.Context, client, why string) {
 	c := h.snapshot().clients[client]
-	if c == nil {
+	if c == nil || !h.refusals.note(client+" "+why, now()) {
 		return
 	}
 	h.recordRefusal(ctx, store.AuditEntry{At: now(), Party: c.Party.No, Client: client, Action: "token"},
 		&huanxin.Error{Kind: huanxin.Forbidden, Code: "invalid_client", Reason: why})
+}
+
+// refusals remembers what was recorded a short time ago.
+type refusals struct {
+	sync.Mutex
+	last map[string]time.Time
+}
+
+const (
+	refusalPause = time.Minute
+	maxRefusals  = 10_000
+)
+
+// note reports whether a refusal is to be recorded: it was not within the last minute.
+func (r *refusals) note(what string, now time.Time) bool {
+	r.Lock()
+	defer r.Unlock()
+	if now.Sub(r.last[what]) < refusalPause {
+		return false
+	}
+	if r.last == nil || len(r.last) >= maxRefusals {
+		r.last = map[string]time.Time{}
+	}
+	r.last[what] = now
+	return true
 }

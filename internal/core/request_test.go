@@ -121,7 +121,8 @@ func TestANumberIsEligibleByRules11To13(t *testing.T) {
 			{"named after a transfer", ask(4, at, tr, "chat"), nil, ""},
 			{"named for an unknown start", ask(3, at.Add(dayLong), un, "chat"), nil, ""},
 			{"first use, but not to unbind", ask(2, at, fi, "label"), func(r *core.NewRequest) { r.Kinds = []huanxin.TaskKind{huanxin.ClearLabel} }, ""},
-			{"an unknown start in the tenure", ask(1, at.Add(time.Hour), un, "chat"), nil, ""},
+			{"of unknown start, by who reported it", ask(1, at.Add(time.Hour), un, "chat"), nil, "tenure_mismatch"},
+			{"named", ask(1, at, re, "chat"), nil, ""},
 			{"reinstated", ask(8, at, re, "chat"), nil, ""},
 			{"a second one in a day", ask(1, at, re, "game"), nil, "too_many"},
 		} {
@@ -328,10 +329,32 @@ func TestAReinstatedNumberKeepsItsTenureAndEndedRequests(t *testing.T) {
 		if v := w.request("cmcc", c.ID); v.State != huanxin.RequestSubmitted {
 			t.Errorf("%+v", v)
 		}
-		// Disconnected and reinstated in one report: as if it had never ended.
+		// Disconnected and reinstated in one report end what is open as in two: how a report is cut makes no difference.
 		w.accepts("cmcc", line("d2", 1, huanxin.Disconnected, ago(10*time.Second)), line("r2", 1, huanxin.Reinstated, ago(5*time.Second)))
-		if v := w.request("cmcc", c.ID); v.State != huanxin.RequestSubmitted {
+		if v := w.request("cmcc", c.ID); v.State != huanxin.RequestAborted {
 			t.Errorf("%+v", v)
+		}
+	})
+}
+
+func TestARequestFollowsItsNumberHoweverAReportIsCut(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		for i, cut := range []bool{false, true} {
+			n := i + 1
+			c := w.creates(w.reassigned(n, "chat"))
+			ported := activated(fmt.Sprint("p", n), n, huanxin.ActivatedPortedIn, ago(time.Minute))
+			ended := line(fmt.Sprint("d", n), n, huanxin.Disconnected, ago(30*time.Second))
+			if cut {
+				w.accepts("cucc", ported)
+				w.accepts("cucc", ended)
+			} else {
+				w.accepts("cucc", ported, ended)
+			}
+			if v := w.request("cucc", c.ID); v.State != huanxin.RequestAborted {
+				t.Errorf("cut %v: the new carrier reads %s", cut, v.State)
+			}
+			_, err := w.Request(t.Context(), w.as("cmcc"), c.ID)
+			w.refused(err, "not_found", "")
 		}
 	})
 }

@@ -38,26 +38,25 @@ type CreatedTask struct {
 // CreateRequest accepts a request and makes its tasks, or refuses it as a whole (DOMAIN.md §7 rules 11 to 13).
 func (h *Hub) CreateRequest(ctx context.Context, who huanxin.Caller, in NewRequest) (Created, error) {
 	var out Created
+	var made huanxin.Request
+	var tasks []huanxin.Task // their ids are known after the commit
 	may := who.May(huanxin.CarrierParty, huanxin.ScopeRequestsCreate)
 	err := h.once(ctx, who, "request.create", may, in.Once,
 		func(tx *store.Tx, now time.Time, entry *store.AuditEntry) (int64, error) {
 			in.Carrier = who.Party.No
-			r, tasks, err := h.accept(tx, now, &in)
-			if err != nil {
+			var err error
+			if made, tasks, err = h.accept(tx, now, &in); err != nil {
 				return 0, err
 			}
-			tx.Last(func() error {
-				err := insertTasks(tx, tasks)
-				out = h.created(r, tasks)
-				return err
-			})
-			entry.Subject = h.keys.ID(seal.RequestID, int64(r.ID))
-			entry.Detail = detail(map[string]any{"tasks": len(tasks), "tenure": h.keys.ID(seal.TenureID, int64(r.Tenure)),
+			tx.Last(func() error { return tx.InsertTasksLater(tasks, errTaskOpen()) })
+			entry.Subject = h.keys.ID(seal.RequestID, int64(made.ID))
+			entry.Detail = detail(map[string]any{"tasks": len(tasks), "tenure": h.keys.ID(seal.TenureID, int64(made.Tenure)),
 				"control": in.Proof.Control.String(), "identity": in.Proof.Identity.String()})
-			return int64(r.ID), nil
+			return int64(made.ID), nil
 		},
-		func(tx *store.Tx, made int64) error {
-			r, found, err := tx.Request(huanxin.RequestID(made))
+		func(tx *store.Tx, before int64) error {
+			tasks = nil
+			r, found, err := tx.Request(huanxin.RequestID(before))
 			if err != nil || !found {
 				return err
 			}
@@ -71,6 +70,9 @@ func (h *Hub) CreateRequest(ctx context.Context, who huanxin.Caller, in NewReque
 			out = h.created(r, first)
 			return err
 		})
+	if err == nil && tasks != nil {
+		out = h.created(made, tasks)
+	}
 	return out, err
 }
 
@@ -90,6 +92,13 @@ func (h *Hub) accept(tx *store.Tx, now time.Time, in *NewRequest) (huanxin.Reque
 	if standing.Held() && standing.Carrier == in.Carrier {
 		if earlier, err = tx.RequestsOfTenure(standing.Tenure); err != nil {
 			return none, nil, err
+		}
+		if in.Origin == huanxin.OriginUnknown {
+			began, err := tx.Reporter(huanxin.EventNo(standing.Tenure))
+			if err != nil {
+				return none, nil, err
+			}
+			in.Began = began == in.Carrier
 		}
 	}
 	var accepted []time.Time
@@ -124,13 +133,9 @@ func distinct(kinds []huanxin.TaskKind) []huanxin.TaskKind {
 	return out
 }
 
-// insertTasks is the last word on rule 13: where two came at once the database refuses the second.
-func insertTasks(tx *store.Tx, tasks []huanxin.Task) error {
-	err := tx.InsertTasks(tasks)
-	if errors.Is(err, store.ErrTaskOpen) {
-		return huanxin.Errorf(huanxin.Conflict, "task_open", "a task is open for this number at an app that was asked")
-	}
-	return err
+// errTaskOpen is the last word on rule 13: where two came at once the database refuses the second.
+func errTaskOpen() error {
+	return huanxin.Errorf(huanxin.Conflict, "task_open", "a task is open for this number at an app that was asked")
 }
 
 // binding ties a sealed number to its request.
@@ -349,20 +354,24 @@ func (h *Hub) requestView(r *huanxin.Request, views []huanxin.TaskView, now time
 	return out
 }
 
-// FindRequests gives the requests of a number that the caller may read, oldest first. It is recorded.
+// FindRequests gives the requests of a number's present holder that the caller may read, oldest first. It is recorded.
 func (h *Hub) FindRequests(ctx context.Context, who huanxin.Caller, n huanxin.Number) ([]RequestView, error) {
 	var out []RequestView
 	may := who.May(huanxin.CarrierParty, huanxin.ScopeRequestsRead)
 	err := h.act(ctx, who, "request.find", may, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
 		out = nil
+		standing, err := tx.LockStanding(n)
+		if err != nil {
+			return err
+		}
 		for _, lookup := range h.keys.LookupAll(n) {
 			found, err := tx.RequestsOfNumber(lookup)
 			if err != nil {
 				return err
 			}
 			for i := range found {
-				if found[i].Carrier != who.Party.No {
-					continue
+				if found[i].Carrier != who.Party.No || !standing.Held() || found[i].Tenure != standing.Tenure {
+					continue // another holder's history is not this one's (rule 14)
 				}
 				_, views, err := h.views(tx, &found[i], now)
 				if err != nil {
@@ -488,12 +497,9 @@ func (h *Hub) lockWithNumber(tx *store.Tx, who huanxin.Caller, id string) (huanx
 	return h.ownRequest(tx.LockRequest, who, id)
 }
 
-// askOnce puts an open task back into its app's queue. One that was answered, which nobody was shown yet, is left alone:
-// the caller learns no difference.
+// askOnce puts an open task back into its app's queue. Of one that was answered, which nobody was shown yet, the caller
+// learns no difference.
 func (h *Hub) askOnce(tx *store.Tx, now time.Time, row *store.TaskRow) (huanxin.Task, error) {
-	if !row.State.Open() {
-		return row.Task, nil
-	}
 	row.Task = row.Reopen(now, h.durations, h.calendar)
 	return row.Task, tx.UpdateTasks([]store.TaskRow{*row})
 }
@@ -520,6 +526,8 @@ func (h *Hub) askAnew(tx *store.Tx, now time.Time, r *huanxin.Request, old *huan
 	t.Request, t.App, t.Kind, t.Tenure = r.ID, old.App, old.Kind, r.Tenure
 	t.Release = h.durations.ReleaseAt(now, h.durations.ReleaseDelayOf(app))
 	made := []huanxin.Task{t}
-	err = tx.InsertTasks(made)
+	if err = tx.InsertTasks(made); errors.Is(err, store.ErrTaskOpen) {
+		err = errTaskOpen()
+	}
 	return made[0], err
 }

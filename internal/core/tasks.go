@@ -32,6 +32,11 @@ func (h *Hub) appTask(t *store.TaskRow, app *huanxin.Party) (AppTask, error) {
 	}
 	out := AppTask{ID: h.keys.ID(seal.TaskID, int64(t.ID)), App: app.ID, Kind: t.Kind, Number: n,
 		TenureID: h.keys.ID(seal.TenureID, int64(t.Tenure)), StartedAt: t.StartedAt, Origin: t.Origin, DueAt: t.DueAt, State: t.State}
+	if !t.EndedAt.IsZero() && t.Cancelled { // an answered task too: the app learns here that it is over
+		out.State = huanxin.TaskCancelled
+	} else if !t.EndedAt.IsZero() {
+		out.State = huanxin.TaskAborted
+	}
 	out.Digest = huanxin.TaskDigest(out.ID, out.App, out.Kind, n, out.TenureID, out.StartedAt, out.Origin)
 	return out, nil
 }

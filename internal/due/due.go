@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	leaseTTL   = 10 * time.Second
-	leaseRenew = 3 * time.Second
+	leaseTTL   = 3 * time.Second // after a crash nobody sequences for so long
+	leaseRenew = time.Second
 
 	clockTick     = time.Second
 	sequenceTick  = 250 * time.Millisecond
@@ -77,6 +77,11 @@ func (l *Loops) Run(ctx context.Context) {
 		wg.Go(func() { l.loop(ctx, loop.name, loop.every, loop.hints, loop.leased, loop.step) })
 	}
 	wg.Wait()
+	if l.held() { // so that another hub, or this one started again, need not wait for the lease to run out
+		if _, err := l.Hub.Lease(context.WithoutCancel(ctx), "due", l.holder, 0); err != nil {
+			l.Log.Warn("the lease could not be given back", "error", err)
+		}
+	}
 }
 
 // clockTick is a second, or in a faster world a hundredth of its day.

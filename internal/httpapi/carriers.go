@@ -21,7 +21,7 @@ func (a *api) carrierRoutes() []Route {
 			Scope:       huanxin.ScopeNumbersReport, Party: huanxin.CarrierParty,
 			Query: []Param{{Name: "complete_until", Type: Time{}, Doc: "Until when the carrier has now told everything. It is taken when no line was refused but for its number's kind; an empty report counts."}},
 			Body:  NDJSONOrCSV(eventLine{}), Answer: JSON(eventReceipt{}),
-			Codes: []string{"out_of_order", "in_future", "id_conflict", "cooling_too_short", "not_serving", "unknown_event",
+			Codes: []string{"out_of_order", "in_future", "id_conflict", "cooling_too_short", "not_serving", "unknown_event", "too_many_events",
 				"number_kind_unsupported", "unknown_kind", "unknown_origin", "not_allowed", "too_early", "too_long", "bad_character",
 				"malformed_time", "number_malformed"},
 			Handler: a.reportEvents},

@@ -71,6 +71,7 @@ var Codes = []CodeDoc{
 	{"in_future", huanxin.Refused, "The time is more than 5 minutes ahead."},
 	{"id_conflict", huanxin.Refused, "The id was used with other content."},
 	{"cooling_too_short", huanxin.Refused, "The number is frozen longer after it was cancelled."},
+	{"too_many_events", huanxin.Refused, "The number has too many events for a late one or a correction."},
 	{"not_serving", huanxin.Refused, "The number was another carrier's at that time."},
 	{"unknown_event", huanxin.Refused, "The event to correct is not known."},
 	{"number_kind_unsupported", huanxin.Refused, "Numbers of this kind are not served."},

@@ -396,7 +396,8 @@ func killOne(t *testing.T, dir, after string) {
 
 func TestOncePlaysAStoryAndTheRulesHold(t *testing.T) {
 	var out, progress bytes.Buffer
-	err := Run(testContext(t), Options{Listen: "127.0.0.1:0", Once: true, Data: t.TempDir(), Out: &out, Err: &progress, people: testPeople})
+	err := Run(testContext(t), Options{Listen: "127.0.0.1:0", Once: true, Speed: onceTestSpeed, Data: t.TempDir(), Out: &out, Err: &progress,
+		people: testPeople})
 	if err != nil {
 		t.Errorf("%v\n%s\n%s", err, progress.String(), out.String())
 	}

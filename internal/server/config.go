@@ -72,6 +72,19 @@ type Service struct {
 	ReleaseDelay  Duration `yaml:"release_delay"`
 	HighValueHold Duration `yaml:"high_value_hold"`
 	Restore       Duration `yaml:"restore"`
+	// Working days of a task's clock, from 1: see huanxin.Durations.
+	WarnDay      int `yaml:"warn_day"`
+	DueDay       int `yaml:"due_day"`
+	CompanyDay   int `yaml:"company_day"`
+	RegulatorDay int `yaml:"regulator_day"`
+	ExpireDay    int `yaml:"expire_day"`
+	// MaxPause is how long action_required stops a task's clock, all times together.
+	MaxPause Duration `yaml:"max_pause"`
+	// Rule 13: so many accepted requests per tenure in each of two windows.
+	RequestDay       Duration `yaml:"request_day"`
+	RequestMonth     Duration `yaml:"request_month"`
+	RequestsPerDay   int      `yaml:"requests_per_day"`
+	RequestsPerMonth int      `yaml:"requests_per_month"`
 	// Speed divides the durations of the service. For demonstrations only.
 	Speed float64 `yaml:"-"`
 }
@@ -202,6 +215,21 @@ func (c *Config) durations() huanxin.Durations {
 	set(&d.ReleaseDelay, c.Service.ReleaseDelay)
 	set(&d.HighValueHold, c.Service.HighValueHold)
 	set(&d.Restore, c.Service.Restore)
+	set(&d.MaxPause, c.Service.MaxPause)
+	set(&d.RequestDay, c.Service.RequestDay)
+	set(&d.RequestMonth, c.Service.RequestMonth)
+	for _, n := range []struct {
+		to *int
+		v  int
+	}{
+		{&d.WarnDay, c.Service.WarnDay}, {&d.DueDay, c.Service.DueDay}, {&d.CompanyDay, c.Service.CompanyDay},
+		{&d.RegulatorDay, c.Service.RegulatorDay}, {&d.ExpireDay, c.Service.ExpireDay},
+		{&d.RequestsPerDay, c.Service.RequestsPerDay}, {&d.RequestsPerMonth, c.Service.RequestsPerMonth},
+	} {
+		if n.v != 0 {
+			*n.to = n.v
+		}
+	}
 	if c.Service.Speed != 0 {
 		d.Speed = c.Service.Speed
 	}

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -33,6 +34,7 @@ func TestKilledHubOnSQLiteLosesNothing(t *testing.T) {
 	d := newDeployment(t, "")
 	d.start()
 	l := startLoad(d)
+	l.awaitAnswers()
 	rounds(t, l, func(int) {
 		d.kill()
 		d.start()
@@ -50,6 +52,7 @@ func TestKilledHubOnPostgreSQLLosesNothing(t *testing.T) {
 	d := newDeployment(t, url)
 	d.start()
 	l := startLoad(d)
+	l.awaitAnswers()
 	rounds(t, l, func(round int) {
 		switch round % 4 {
 		case 1: // the database alone: the hub goes on with it when it is back
@@ -83,7 +86,7 @@ func TestKilledWhileStarting(t *testing.T) {
 	d.register()
 	d.start()
 	l := startLoad(d)
-	time.Sleep(300 * time.Millisecond)
+	l.awaitAnswers()
 	l.stop()
 	l.verify()
 }
@@ -94,7 +97,7 @@ func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
 	d.start()
 	l := startLoad(d)
 	for range 2 {
-		time.Sleep(400 * time.Millisecond)
+		l.awaitAnswers()
 		must(t, d.process.Process.Signal(syscall.SIGTERM))
 		if err := d.wait(); err != nil {
 			t.Error("the hub stopped badly:", err)
@@ -111,10 +114,13 @@ func TestARequestUnderWayEndsBeforeTheHubStops(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t, "")
 	d.start()
+	c := d.client("cmcc")
+	_, err := c.Token(t.Context()) // so that no other request is under way
+	must(t, err)
 	body := newFeed()
 	answered := make(chan error, 1)
 	go func() {
-		r, err := d.client("cmcc").Report(t.Context(), "application/x-ndjson", body, time.Time{})
+		r, err := c.Report(t.Context(), "application/x-ndjson", body, time.Time{})
 		if err == nil && r.Accepted != 2 {
 			err = fmt.Errorf("accepted %d of 2: %v", r.Accepted, r.Rejected)
 		}
@@ -125,6 +131,7 @@ func TestARequestUnderWayEndsBeforeTheHubStops(t *testing.T) {
 			`","at":"2024-03-01T08:00:00Z"` + map[string]string{"a": `,"origin":"first"`}[id] + "}\n"
 	}
 	body.send(line("a"))
+	eventually(t, "the hub works on it", func() bool { return bytes.Contains(d.metrics(), []byte("\nhuanxin_http_in_flight 1\n")) })
 	must(t, d.process.Process.Signal(syscall.SIGTERM))
 	eventually(t, "readyz says that it stops", func() bool { return d.readyz() == "503 stopping\n" })
 	body.send(line("b"))

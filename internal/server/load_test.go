@@ -92,6 +92,17 @@ func (l *load) stop() {
 	l.done.Wait()
 }
 
+// awaitAnswers waits until the load has come through the whole way, and a moment more.
+func (l *load) awaitAnswers() {
+	l.t.Helper()
+	eventually(l.t, "tasks are answered", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.answers) > 0
+	})
+	time.Sleep(rand.N(300 * time.Millisecond))
+}
+
 func (l *load) sum() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -37,6 +37,7 @@ type Server struct {
 	loops    *due.Loops
 	api      http.Handler
 	ops      http.Handler
+	lock     *os.File // of the data directory
 	listener net.Listener
 	opsLn    net.Listener
 	cert     tls.Certificate // with TLS
@@ -68,6 +69,12 @@ func (s *Server) open(ctx context.Context) (err error) {
 		if s.cert, err = tls.LoadX509KeyPair(s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile); err != nil {
 			return fmt.Errorf("tls: %w", err)
 		}
+	}
+	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	if s.lock, err = lockData(s.cfg.Data); err != nil {
+		return err
 	}
 	if s.URL = s.cfg.PublicURL; s.URL == "" {
 		s.URL = "http://" + s.listener.Addr().String()
@@ -253,6 +260,10 @@ func (s *Server) Close() error {
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 		s.store = nil
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+		s.lock = nil
 	}
 	return errors.Join(errs...)
 }

@@ -6,21 +6,28 @@ import (
 	"time"
 )
 
-// noStall cuts off a client that sends nothing of its body, or takes nothing of its answer, for longer than limit. Bodies and
-// answers may be of any length, so their whole time is not bounded.
+// A body may take so long, and longer by a second for each KiB of it that came: whoever drips one holds a place for little
+// more than bodyGrace, and a file of any length has its time.
+const (
+	bodyGrace = 15 * time.Second
+	bodyRate  = 1024 // bytes a second
+)
+
+// noStall cuts off a client that sends its body too slowly, or sends nothing of it or takes nothing of its answer for longer
+// than limit.
 func noStall(h http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
 		// The last request's deadline may be over by now, and "100 Continue" is written before any answer.
 		_ = c.SetWriteDeadline(time.Time{})
 		if r.Body != http.NoBody {
-			body := &movingBody{ReadCloser: r.Body, c: c, limit: limit}
+			body := &movingBody{ReadCloser: r.Body, c: c, limit: limit, began: time.Now()}
 			// From the start: net/http reads what a handler left of a body, and before that sends no answer.
-			body.until = extend(body.until, limit, c.SetReadDeadline)
+			body.extend()
 			r.Body = body
 		}
-		// What is left in the buffer is written after the handler has returned.
-		defer func() { _ = c.SetWriteDeadline(time.Now().Add(limit)) }()
+		// What is left in the buffer is written after the handler has returned, and after what is left of the body was waited for.
+		defer func() { _ = c.SetWriteDeadline(time.Now().Add(2 * limit)) }()
 		h.ServeHTTP(&movingWriter{ResponseWriter: w, c: c, limit: limit}, r)
 	})
 }
@@ -30,11 +37,23 @@ type movingBody struct {
 	c     *http.ResponseController
 	limit time.Duration
 	until time.Time // the deadline that is set
+	began time.Time
+	bytes int64
+}
+
+// extend moves the deadline, but not past what the bytes that came have earned.
+func (b *movingBody) extend() {
+	earned := time.Until(b.began.Add(bodyGrace + time.Duration(b.bytes)*time.Second/bodyRate))
+	if earned < b.limit {
+		b.until = time.Time{}
+	}
+	b.until = extend(b.until, min(b.limit, earned), b.c.SetReadDeadline)
 }
 
 func (b *movingBody) Read(p []byte) (int, error) {
-	b.until = extend(b.until, b.limit, b.c.SetReadDeadline)
+	b.extend()
 	n, err := b.ReadCloser.Read(p)
+	b.bytes += int64(n)
 	if err == io.EOF {
 		// net/http goes on reading to notice that the client is gone: a deadline there would look like that.
 		b.until = time.Time{}

@@ -24,6 +24,10 @@ type dialect interface {
 	chunk(n int) int
 	// rows gives the relation of a chunk, its first argument being $first, and appends its arguments.
 	rows(first int, cols []column, from, to int, args []any) (string, []any)
+	// taskID makes a task's id of its app and of a number that counts up. SQLite keeps rows in the order of their ids, and an
+	// app lists and answers many tasks of its own at once, each of another request: with the app in front they lie side by
+	// side and not on a page each. PostgreSQL keeps rows as they come.
+	taskID(app, n int64) int64
 	// violates reports whether err says that a unique index was violated: PostgreSQL names the index, SQLite the columns.
 	violates(err error, index, columns string) bool
 }
@@ -89,6 +93,8 @@ func (sqlite) rows(first int, cols []column, from, to int, args []any) (string, 
 	return b.String(), args
 }
 
+func (sqlite) taskID(app, n int64) int64 { return app<<taskBits + n }
+
 func (sqlite) violates(err error, _, columns string) bool {
 	var e *sqlitedriver.Error
 	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE && strings.Contains(e.Error(), columns)
@@ -106,6 +112,8 @@ func (postgres) rewrite(q string) string {
 }
 
 func (postgres) chunk(n int) int { return n }
+
+func (postgres) taskID(_, n int64) int64 { return n }
 
 func (postgres) violates(err error, index, _ string) bool {
 	var e *pgconn.PgError

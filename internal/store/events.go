@@ -54,6 +54,12 @@ func (t *Tx) KnownEvents(carrier huanxin.PartyNo, ids []string) (map[string]huan
 	return known, err
 }
 
+// Reporter gives the carrier that reported an event.
+func (t *Tx) Reporter(id huanxin.EventNo) (carrier huanxin.PartyNo, err error) {
+	_, err = t.queryRow("SELECT carrier FROM events WHERE id = $1", []any{int64(id)}, &carrier)
+	return carrier, err
+}
+
 // NumberRow is a number's standing as it is stored.
 type NumberRow struct {
 	Number huanxin.Number

@@ -32,11 +32,10 @@ type AuditEntry struct {
 // Audit appends an entry, which waits for its position.
 func (t *Tx) Audit(e AuditEntry) error {
 	if t.dialect.name() == "postgres" { // in one round trip
-		_, err := t.exec(`WITH entry AS (INSERT INTO audit (id, at, party, client, action, subject, refused, detail)
+		return t.later(`WITH entry AS (INSERT INTO audit (id, at, party, client, action, subject, refused, detail)
 				VALUES (nextval('audit_ids'), $1, $2, $3, $4, $5, $6, $7) RETURNING id)
 			INSERT INTO unsequenced (log, id, events) SELECT 2, id, 1 FROM entry`,
-			micros(e.At), int64(e.Party), e.Client, e.Action, e.Subject, e.Refused, e.Detail)
-		return err
+			[]any{micros(e.At), int64(e.Party), e.Client, e.Action, e.Subject, e.Refused, e.Detail}, nil, nil)
 	}
 	id, err := t.nextID("audit", 1)
 	if err != nil {

@@ -29,7 +29,7 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 	for _, q := range []string{
 		fmt.Sprintf(`INSERT INTO requests SELECT i, 'sealed', ('lookup ' || i)::bytea, i, 1, 2, 1, 1, 1, 1, 1, 1, 0, 0 FROM generate_series(1, %d) i`, tasks/perRequest),
 		fmt.Sprintf(`INSERT INTO tasks SELECT i, (i - 1) / %d + 1, i %% %d + 1, 1, (i - 1) / %[1]d + 1, CASE WHEN i %% 3 = 0 THEN 1 ELSE 9 END,
-			CASE WHEN i %% 3 = 0 THEN 1 ELSE 0 END, 1, 1, 1, 0, 1000000 + i, '', CASE WHEN i %% 1000 = 0 THEN i ELSE 0 END, 0, 0, 0, 0, 0, 0 FROM generate_series(1, %[3]d) i`, perRequest, perRequest, tasks),
+			CASE WHEN i %% 3 = 0 THEN 1 ELSE 0 END, 1, 1, 1, 0, 1000000 + i, '', CASE WHEN i %% 1000 = 0 THEN i ELSE 0 END, 0, 0, 0, 0, 0, 0, 0 FROM generate_series(1, %[3]d) i`, perRequest, perRequest, tasks),
 		fmt.Sprintf(`INSERT INTO answers SELECT i, 1, 4, 1, '', '', '', 1, 0, 0 FROM generate_series(1, %d) i WHERE i %% 3 <> 0`, tasks),
 		fmt.Sprintf(`INSERT INTO events SELECT i, i %% 4 + 1, 'event-' || i, 8613800000000 + i %% (%d / 2 + 1), 1, 1, 1, 0, GREATEST(i - %[1]d / 2 - 1, 0) FROM generate_series(1, %[1]d) i`, tasks),
 		fmt.Sprintf(`INSERT INTO numbers SELECT 8613800000000 + i, 1, 1, i, 1, 1, 0, 1, %d / 2 + i FROM generate_series(1, %[1]d / 2) i`, tasks),
@@ -88,7 +88,7 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 			return err
 		}},
 		{"MoveRequests", 100, func(tx *store.Tx, i int) error {
-			return tx.MoveRequests([]huanxin.TenureID{huanxin.TenureID(i + 50)}, []huanxin.PartyNo{2})
+			return tx.MoveRequests(map[huanxin.TenureID]huanxin.PartyNo{huanxin.TenureID(i + 50): 2})
 		}},
 		{"RequestsOfNumber", 50, func(tx *store.Tx, i int) error {
 			_, err := tx.RequestsOfNumber([]byte(fmt.Sprint("lookup ", i+1)))

@@ -13,11 +13,11 @@ func (t *Tx) InsertRequest(r huanxin.Request, seal func(huanxin.RequestID) []byt
 	if err != nil {
 		return 0, err
 	}
-	_, err = t.exec(`INSERT INTO requests (id, sealed, lookup, tenure, started_at, origin, carrier, asked_by, submitted_at,
+	err = t.later(`INSERT INTO requests (id, sealed, lookup, tenure, started_at, origin, carrier, asked_by, submitted_at,
 			control, identity, verified_at, cancelled_at, aborted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)`,
-		id, seal(huanxin.RequestID(id)), r.Lookup, int64(r.Tenure), micros(r.StartedAt), int64(r.Origin), int64(r.Carrier),
-		int64(r.AskedBy), micros(r.SubmittedAt), int64(r.Proof.Control), int64(r.Proof.Identity), micros(r.Proof.VerifiedAt))
+		[]any{id, seal(huanxin.RequestID(id)), r.Lookup, int64(r.Tenure), micros(r.StartedAt), int64(r.Origin), int64(r.Carrier),
+			int64(r.AskedBy), micros(r.SubmittedAt), int64(r.Proof.Control), int64(r.Proof.Identity), micros(r.Proof.VerifiedAt)}, nil, nil)
 	return huanxin.RequestID(id), err
 }
 
@@ -113,13 +113,13 @@ func (t *Tx) EndTasks(requests []int64, state huanxin.TaskState, now time.Time) 
 }
 
 // MoveRequests gives the requests of running tenures to the carriers that now serve their numbers.
-func (t *Tx) MoveRequests(tenures []huanxin.TenureID, carriers []huanxin.PartyNo) error {
-	if len(tenures) == 0 {
+func (t *Tx) MoveRequests(to map[huanxin.TenureID]huanxin.PartyNo) error {
+	if len(to) == 0 {
 		return nil
 	}
-	tenure, carrier := make([]int64, len(tenures)), make([]int64, len(tenures))
-	for i := range tenures {
-		tenure[i], carrier[i] = int64(tenures[i]), int64(carriers[i])
+	var tenure, carrier []int64
+	for id, no := range to {
+		tenure, carrier = append(tenure, int64(id)), append(carrier, int64(no))
 	}
 	_, err := t.execEach(`UPDATE requests SET carrier = r.carrier FROM {rows} WHERE requests.tenure = r.tenure`, nil,
 		ints("tenure", tenure), ints("carrier", carrier))
@@ -135,24 +135,46 @@ type Remembered struct {
 
 // Recall gives what was answered under a key; found is false where nothing was.
 func (t *Tx) Recall(client, key string) (m Remembered, found bool, err error) {
-	found, err = t.queryRow("SELECT digest, result, refusal FROM idempotency WHERE client = $1 AND key = $2",
-		[]any{client, key}, &m.Digest, &m.Result, &m.Refusal)
+	found, err = t.queryRow(recall, []any{client, key}, &m.Digest, &m.Result, &m.Refusal)
 	return m, found, err
 }
 
 // Remember keeps what is answered under a key.
 func (t *Tx) Remember(client, key string, m Remembered, now time.Time) error {
-	_, err := t.exec("INSERT INTO idempotency (client, key, digest, result, refusal, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
-		client, key, m.Digest, m.Result, m.Refusal, micros(now))
-	return err
+	return t.later("INSERT INTO idempotency (client, key, digest, result, refusal, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+		[]any{client, key, m.Digest, m.Result, m.Refusal, micros(now)}, nil, nil)
 }
+
+// Claim is ClaimKey and Recall in one round trip: two statements still, so that the second sees what was committed before
+// the first got its lock.
+func (t *Tx) Claim(client, key string) (alone bool, m Remembered, found bool, err error) {
+	alone = true // SQLite has one writer
+	if t.dialect.name() == "postgres" {
+		err = t.later(claimKey, []any{client + "\n" + key}, func(r scanner) error { return r.Scan(&alone) }, nil)
+	}
+	if err == nil {
+		err = t.later(recall, []any{client, key}, func(r scanner) error {
+			found = true
+			return r.Scan(&m.Digest, &m.Result, &m.Refusal)
+		}, nil)
+	}
+	if err == nil {
+		err = t.await()
+	}
+	return alone, m, found, err
+}
+
+const (
+	claimKey = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 7204))"
+	recall   = "SELECT digest, result, refusal FROM idempotency WHERE client = $1 AND key = $2"
+)
 
 // ClaimKey reports whether the caller is the only one that works on a key until the transaction ends, on any hub.
 func (t *Tx) ClaimKey(client, key string) (alone bool, err error) {
 	if t.dialect.name() != "postgres" {
 		return true, nil // there is one writer
 	}
-	_, err = t.queryRow("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 7204))", []any{client + "\n" + key}, &alone)
+	_, err = t.queryRow(claimKey, []any{client + "\n" + key}, &alone)
 	return alone, err
 }
 

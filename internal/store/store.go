@@ -84,8 +84,13 @@ func (s *Store) Close() error {
 // Engine gives "sqlite" or "postgres".
 func (s *Store) Engine() string { return s.dialect.name() }
 
-// Ping reports whether the database answers.
-func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
+// Ping reports whether the database answers, and on SQLite whether it can be written to.
+func (s *Store) Ping(ctx context.Context) error {
+	if s.writer == nil {
+		return s.db.PingContext(ctx)
+	}
+	return s.Write(ctx, func(*Tx) error { return nil })
+}
 
 // Tx is a transaction. Its methods are the store's statements; each belongs to the file of its noun.
 type Tx struct {
@@ -125,7 +130,7 @@ func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
 		return s.writer.run(ctx, func(c conn) error { return (&Tx{ctx: ctx, dialect: s.dialect, conn: c}).do(f) })
 	}
 	for attempt := 1; ; attempt++ {
-		err := s.run(ctx, nil, f)
+		err := s.pipelined(ctx, func(c conn) error { return (&Tx{ctx: ctx, dialect: s.dialect, conn: c}).do(f) })
 		if attempt == maxAttempts || !retryable(err) {
 			return err
 		}
@@ -135,11 +140,7 @@ func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
 
 // Read runs f on one snapshot of the database, without the right to change it.
 func (s *Store) Read(ctx context.Context, f func(tx *Tx) error) error {
-	return s.run(ctx, s.dialect.readOptions(), f)
-}
-
-func (s *Store) run(ctx context.Context, opts *sql.TxOptions, f func(*Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, opts)
+	tx, err := s.db.BeginTx(ctx, s.dialect.readOptions())
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}

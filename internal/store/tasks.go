@@ -16,9 +16,21 @@ import (
 // ErrTaskOpen says that the database refused a second open task for one tenure, app and kind (DOMAIN.md §7 rule 13).
 var ErrTaskOpen = errors.New("a task is open for this tenure, app and kind")
 
-// InsertTasks writes new tasks and sets their ids, which are commit-ordered. The error is ErrTaskOpen where one of them
+// taskBits is how much of a task's id counts up; see dialect.taskID.
+const taskBits = 40
+
+// InsertTasks writes new tasks and sets their ids, which are commit-ordered for each app. The error is ErrTaskOpen where one of them
 // would be the second open one for its tenure, app and kind.
 func (t *Tx) InsertTasks(tasks []huanxin.Task) error {
+	if err := t.InsertTasksLater(tasks, ErrTaskOpen); err != nil {
+		return err
+	}
+	return t.await()
+}
+
+// InsertTasksLater is InsertTasks, at the latest with the commit: only then the ids are set, and it may be the commit that
+// gives the error taskOpen instead of ErrTaskOpen. Called last of all, it keeps others who want ids waiting the least.
+func (t *Tx) InsertTasksLater(tasks []huanxin.Task, taskOpen error) error {
 	if len(tasks) == 0 {
 		return nil
 	}
@@ -30,35 +42,45 @@ func (t *Tx) InsertTasks(tasks []huanxin.Task) error {
 		nth[i], request[i], app[i], kind[i], tenure[i] = int64(i), int64(k.Request), int64(k.App), int64(k.Kind), int64(k.Tenure)
 		created[i], release[i], due[i], step[i] = micros(k.CreatedAt), micros(k.Release), micros(k.DueAt), micros(k.StepAt)
 	}
-	first, err := t.insertTasks(ints("nth", nth), ints("request", request), ints("app", app), ints("kind", kind), ints("tenure", tenure),
+	return t.insertTasks(func(first int64) {
+		for i := range tasks {
+			tasks[i].ID = huanxin.TaskID(t.dialect.taskID(int64(tasks[i].App), first+int64(i)))
+		}
+	}, func(err error) error {
+		if t.dialect.violates(err, "tasks_one_open", "tasks.tenure, tasks.app, tasks.kind") {
+			return taskOpen
+		}
+		return err
+	}, ints("nth", nth), ints("request", request), ints("app", app), ints("kind", kind), ints("tenure", tenure),
 		ints("created_at", created), ints("release_at", release), ints("due_at", due), ints("step_at", step))
-	if t.dialect.violates(err, "tasks_one_open", "tasks.tenure, tasks.app, tasks.kind") {
-		return ErrTaskOpen
-	}
-	for i := range tasks {
-		tasks[i].ID = huanxin.TaskID(first + int64(i))
-	}
-	return err
 }
 
-// insertTasks gives the id of the first task, by whose nth the others follow. On PostgreSQL ids and rows are one statement,
+// insertTasks tells the id of the first task, by whose nth the others follow. On PostgreSQL ids and rows are one statement,
 // because who takes ids keeps everybody else waiting until it commits.
-func (t *Tx) insertTasks(cols ...column) (first int64, err error) {
+func (t *Tx) insertTasks(made func(first int64), fail func(error) error, cols ...column) error {
 	const insert = `INSERT INTO tasks (id, request, app, kind, tenure, state, open, created_at, release_at, due_at, last_step,
-			step_at, pauses, retry_at, failures, outcome, reason, late, answers, ended_at)
-		SELECT %s + nth, request, app, kind, tenure, 1, 1, created_at, release_at, due_at, 0, step_at, '', 0, 0, 0, 0, 0, 0, 0 FROM %s{rows}`
+			step_at, pauses, retry_at, failures, outcome, reason, late, answers, asked_at, ended_at)
+		SELECT %s + nth, request, app, kind, tenure, 1, 1, created_at, release_at, due_at, 0, step_at, '', 0, 0, 0, 0, 0, 0, 0, 0 FROM %s{rows}`
 	n := int64(cols[0].len())
 	if t.dialect.name() == "postgres" {
 		q := `WITH ids AS (UPDATE counters SET value = value + $1 WHERE name = 'task' RETURNING value - $1 + 1 AS first), made AS (` +
 			fmt.Sprintf(insert, "ids.first", "ids, ") + `) SELECT first FROM ids`
-		err = t.queryEach(q, []any{n}, func(r *sql.Rows) error { return r.Scan(&first) }, cols...)
-		return first, err
+		return t.each(q, []any{n}, cols, func(q string, args []any) error {
+			return t.later(q, args, func(r scanner) error {
+				var first int64
+				err := r.Scan(&first)
+				made(first)
+				return err
+			}, fail)
+		})
 	}
-	if first, err = t.nextID("task", n); err != nil {
-		return 0, err
+	first, err := t.nextID("task", n)
+	if err != nil {
+		return err
 	}
-	_, err = t.execEach(fmt.Sprintf(insert, "$1", ""), []any{first}, cols...)
-	return first, err
+	made(first)
+	_, err = t.execEach(fmt.Sprintf(insert, "(app * 1099511627776) + $1", ""), []any{first}, cols...)
+	return failed(err, fail)
 }
 
 // TaskRow is a task as it is stored, with what it needs of its request.
@@ -69,22 +91,24 @@ type TaskRow struct {
 	Sealed    []byte // the number
 	StartedAt time.Time
 	Origin    huanxin.TenureOrigin
+	Cancelled bool // the request was
 }
 
 const taskColumns = `t.id, t.request, t.app, t.kind, t.tenure, t.state, t.created_at, t.release_at, t.due_at, t.last_step, t.step_at,
-	t.pauses, t.retry_at, t.failures, t.outcome, t.reason, t.late, t.answers, t.ended_at, q.sealed, q.started_at, q.origin`
+	t.pauses, t.retry_at, t.failures, t.outcome, t.reason, t.late, t.answers, t.asked_at, t.ended_at, q.sealed, q.started_at, q.origin, q.cancelled_at`
 
 func scanTask(r *sql.Rows) (TaskRow, error) {
 	var k TaskRow
-	var created, release, due, step, retry, ended, started int64
+	var created, release, due, step, retry, asked, ended, started, cancelled int64
 	var pauses string
 	err := r.Scan(&k.ID, &k.Request, &k.App, &k.Kind, &k.Tenure, &k.State, &created, &release, &due, &k.Last, &step,
-		&pauses, &retry, &k.Failures, &k.Outcome, &k.Reason, &k.Late, &k.Answers, &ended, &k.Sealed, &started, &k.Origin)
+		&pauses, &retry, &k.Failures, &k.Outcome, &k.Reason, &k.Late, &k.Answers, &asked, &ended, &k.Sealed, &started, &k.Origin, &cancelled)
 	if err != nil {
 		return k, err
 	}
 	k.CreatedAt, k.Release, k.DueAt, k.StepAt = fromMicros(created), fromMicros(release), fromMicros(due), fromMicros(step)
-	k.RetryAt, k.EndedAt, k.StartedAt = fromMicros(retry), fromMicros(ended), fromMicros(started)
+	k.RetryAt, k.AskedAt, k.EndedAt, k.StartedAt = fromMicros(retry), fromMicros(asked), fromMicros(ended), fromMicros(started)
+	k.Cancelled = cancelled != 0
 	k.Pauses, err = parsePauses(pauses)
 	return k, err
 }
@@ -105,7 +129,7 @@ func (t *Tx) tasks(q string, args ...any) ([]TaskRow, error) {
 
 // TasksOfRequest gives a request's tasks, oldest first.
 func (t *Tx) TasksOfRequest(id huanxin.RequestID) ([]TaskRow, error) {
-	return t.tasks("SELECT "+taskColumns+" FROM tasks t JOIN requests q ON q.id = t.request WHERE t.request = $1 ORDER BY t.id", int64(id))
+	return t.tasks("SELECT "+taskColumns+" FROM tasks t JOIN requests q ON q.id = t.request WHERE t.request = $1 ORDER BY t.id % 1099511627776", int64(id))
 }
 
 // OpenTasks gives at most limit of an app's open tasks after an id, in the order of their ids. A state of 0 is any.
@@ -158,21 +182,23 @@ func (t *Tx) UpdateTasks(rows []TaskRow) error {
 	n := len(rows)
 	id, state, open, due, last := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	step, retry, failures, outcome := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-	reason, late, answers, ended, pauses := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]string, n)
+	reason, late, answers, pauses := make([]int64, n), make([]int64, n), make([]int64, n), make([]string, n)
+	asked, ended := make([]int64, n), make([]int64, n)
 	for i := range rows {
 		k := &rows[i]
 		id[i], state[i], open[i], due[i], last[i] = int64(k.ID), int64(k.State), bit(k.State.Open()), micros(k.DueAt), int64(k.Last)
 		step[i], retry[i], failures[i], outcome[i] = micros(k.StepAt), micros(k.RetryAt), int64(k.Failures), int64(k.Outcome)
-		reason[i], late[i], answers[i], ended[i] = int64(k.Reason), bit(k.Late), int64(k.Answers), micros(k.EndedAt)
-		pauses[i] = formatPauses(k.Pauses)
+		reason[i], late[i], answers[i] = int64(k.Reason), bit(k.Late), int64(k.Answers)
+		asked[i], ended[i], pauses[i] = micros(k.AskedAt), micros(k.EndedAt), formatPauses(k.Pauses)
 	}
 	changed, err := t.execEach(`UPDATE tasks SET state = r.state, open = r.open, due_at = r.due_at, last_step = r.last_step,
 			step_at = r.step_at, retry_at = r.retry_at, failures = r.failures, outcome = r.outcome, reason = r.reason,
-			late = r.late, answers = r.answers, ended_at = r.ended_at, pauses = r.pauses
+			late = r.late, answers = r.answers, asked_at = r.asked_at, ended_at = r.ended_at, pauses = r.pauses
 		FROM {rows} WHERE tasks.id = r.id`, nil,
 		ints("id", id), ints("state", state), ints("open", open), ints("due_at", due), ints("last_step", last),
 		ints("step_at", step), ints("retry_at", retry), ints("failures", failures), ints("outcome", outcome),
-		ints("reason", reason), ints("late", late), ints("answers", answers), ints("ended_at", ended), texts("pauses", pauses))
+		ints("reason", reason), ints("late", late), ints("answers", answers),
+		ints("asked_at", asked), ints("ended_at", ended), texts("pauses", pauses))
 	if err == nil && changed != int64(n) {
 		err = fmt.Errorf("update tasks: %d of %d rows changed", changed, n)
 	}

@@ -108,8 +108,8 @@ func moveRequests(t *testing.T, s *store.Store) {
 	var a, b []huanxin.Task
 	write(t, s, func(tx *store.Tx) error {
 		a, b = makeTasks(t, tx, 1, 1), makeTasks(t, tx, 1, 2)
-		must(t, tx.MoveRequests(nil, nil))
-		return tx.MoveRequests([]huanxin.TenureID{1, 99}, []huanxin.PartyNo{42, 43})
+		must(t, tx.MoveRequests(nil))
+		return tx.MoveRequests(map[huanxin.TenureID]huanxin.PartyNo{1: 42, 99: 43})
 	})
 	read(t, s, func(tx *store.Tx) error {
 		moved, _, err := tx.Request(a[0].Request)

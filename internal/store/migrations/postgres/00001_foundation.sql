@@ -180,6 +180,7 @@ CREATE TABLE tasks (
   reason     SMALLINT NOT NULL,
   late       SMALLINT NOT NULL,
   answers    INTEGER NOT NULL, -- how many are recorded
+  asked_at   BIGINT NOT NULL, -- when the holder asked again
   ended_at   BIGINT NOT NULL
 ) WITH (fillfactor = 80);
 CREATE INDEX tasks_request ON tasks (request);

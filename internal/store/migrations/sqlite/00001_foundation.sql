@@ -172,6 +172,7 @@ CREATE TABLE tasks (
   reason     INTEGER NOT NULL,
   late       INTEGER NOT NULL,
   answers    INTEGER NOT NULL, -- how many are recorded
+  asked_at   INTEGER NOT NULL, -- when the holder asked again
   ended_at   INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX tasks_request ON tasks (request);

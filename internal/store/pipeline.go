@@ -1,0 +1,165 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// pipeline is a connection of PostgreSQL in a writing transaction. Statements whose results nobody waits for are held back
+// and sent in one round trip with the next one or with the commit: on a busy machine a round trip costs more than most
+// statements, and the locks of the last ones are held for less long.
+type pipeline struct {
+	conn *sql.Conn
+	held []heldStatement
+}
+
+// heldStatement is one that was not sent yet. The function scan, unless nil, gets its rows, and fail makes of an error
+// what the caller knows.
+type heldStatement struct {
+	q    string
+	args []any
+	scan func(scanner) error
+	fail func(error) error
+}
+
+// scanner is a row of either library.
+type scanner interface{ Scan(dest ...any) error }
+
+// pipelined runs f in a transaction, and commits unless it failed.
+func (s *Store) pipelined(ctx context.Context, f func(conn) error) (err error) {
+	c, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	p := &pipeline{conn: c, held: []heldStatement{{q: "BEGIN"}}}
+	done := false
+	defer func() {
+		if !done {
+			p.undo(context.WithoutCancel(ctx))
+		}
+		_ = c.Close() // gives it back
+	}()
+	if err := f(p); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p.held = append(p.held, heldStatement{q: "COMMIT", fail: func(err error) error { return fmt.Errorf("commit: %w", err) }})
+	// Once begun a commit is not given up: its outcome would be unknown.
+	if err := p.flush(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	done = true
+	return nil
+}
+
+// undo rolls back, or throws the connection away.
+func (p *pipeline) undo(ctx context.Context) {
+	if _, err := p.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
+		_ = p.conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+}
+
+// flush sends what is held.
+func (p *pipeline) flush(ctx context.Context) error {
+	held := p.held
+	if p.held = nil; len(held) == 0 {
+		return nil
+	}
+	return p.conn.Raw(func(c any) error {
+		var b pgx.Batch
+		for _, s := range held {
+			b.Queue(s.q, s.args...)
+		}
+		results := c.(*stdlib.Conn).Conn().SendBatch(ctx, &b)
+		for _, s := range held {
+			if err := s.read(results); err != nil {
+				_ = results.Close() // says the same
+				return err
+			}
+		}
+		return results.Close()
+	})
+}
+
+func (s *heldStatement) read(from pgx.BatchResults) error {
+	err := func() error {
+		rows, err := from.Query()
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if s.scan == nil {
+				continue
+			}
+			if err := s.scan(rows); err != nil {
+				return err
+			}
+		}
+		rows.Close()
+		return rows.Err()
+	}()
+	if err = wrap(s.q, err); err != nil && s.fail != nil {
+		err = s.fail(err)
+	}
+	return err
+}
+
+// ExecContext sends what is held, then the statement.
+func (p *pipeline) ExecContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
+	if err := p.flush(ctx); err != nil {
+		return nil, err
+	}
+	return p.conn.ExecContext(ctx, q, args...)
+}
+
+// QueryContext sends what is held, then the query.
+func (p *pipeline) QueryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	if err := p.flush(ctx); err != nil {
+		return nil, err
+	}
+	return p.conn.QueryContext(ctx, q, args...)
+}
+
+// later runs a statement at the latest with the transaction's next one or its commit: an error may come from there. Its
+// rows, if any are expected, go to scan.
+func (t *Tx) later(q string, args []any, scan func(scanner) error, fail func(error) error) error {
+	if fail == nil {
+		fail = func(err error) error { return err }
+	}
+	if p, ok := t.conn.(*pipeline); ok {
+		p.held = append(p.held, heldStatement{t.dialect.rewrite(q), args, scan, fail})
+		return nil
+	}
+	if scan == nil {
+		_, err := t.exec(q, args...)
+		return failed(err, fail)
+	}
+	rows, err := t.query(q, args...)
+	if err == nil {
+		err = scanAll(rows, func(r *sql.Rows) error { return scan(r) })
+	}
+	return failed(err, fail)
+}
+
+func failed(err error, fail func(error) error) error {
+	if err == nil {
+		return nil
+	}
+	return fail(err)
+}
+
+// await sends what is held and reads its results.
+func (t *Tx) await() error {
+	if p, ok := t.conn.(*pipeline); ok {
+		return p.flush(t.ctx)
+	}
+	return nil
+}
