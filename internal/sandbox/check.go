@@ -393,7 +393,7 @@ func (p *play) requestsOnce(ctx context.Context, v *verdict) error {
 		if err := json.Unmarshal(text, &found); err != nil {
 			return err
 		}
-		if c.last.State == "ABORTED" && len(found.Requests) == 0 {
+		if c.end.endsTenure() && len(found.Requests) == 0 {
 			continue // its tenure has ended, and its history with it (rule 14)
 		}
 		if len(found.Requests) != 1 || found.Requests[0].ID != c.created.ID || len(found.Requests[0].Tasks) != len(c.created.Tasks) {
@@ -418,7 +418,7 @@ func (p *play) answersOnce(ctx context.Context, v *verdict) error {
 			}
 			v.looked++
 			if task.State != huanxin.TaskAnswered.String() {
-				if c.end == "" && task.State != huanxin.TaskAborted.String() {
+				if c.end == toTheEnd && task.State != huanxin.TaskAborted.String() {
 					v.broken = append(v.broken, t.App+": an answer was taken and the task is "+task.State)
 				}
 				continue

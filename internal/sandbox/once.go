@@ -59,7 +59,7 @@ type playCase struct {
 	ask     client.NewRequest
 	asked   time.Time // right before the request was sent
 	created client.CreatedRequest
-	end     string // what happens to it meanwhile
+	end     ending
 	polls   int
 	last    client.Request // as it was read last
 	bodies  int
@@ -67,6 +67,18 @@ type playCase struct {
 	leaks   []string             // what a holder must not see, and saw
 	ended   time.Time
 }
+
+// ending is what happens to a request of the scenario before it is settled.
+type ending uint8
+
+const (
+	toTheEnd     ending = iota // nothing
+	byTransfer                 // the number goes to somebody else
+	byHolder                   // the holder takes it back
+	byCorrection               // its tenure never was
+)
+
+func (e ending) endsTenure() bool { return e == byTransfer || e == byCorrection }
 
 // sighting is when the polls saw a view of a task first.
 type sighting struct {
@@ -219,11 +231,11 @@ func (p *play) abandoned(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.end = "transferred"
+	c.end = byTransfer
 	if c, err = p.begin(ctx, "处理中被撤回", "taken back while open", p.story(PlotRecycled, 1).No, many()); err != nil {
 		return err
 	}
-	c.end = "cancelled"
+	c.end = byHolder
 	return nil
 }
 
@@ -233,16 +245,20 @@ func (p *play) mistaken(ctx context.Context) (*playCase, error) {
 	if err := p.d.happens(ctx, no, p.d.ledger.carrierOf(no), huanxin.Transferred, ""); err != nil {
 		return nil, err
 	}
-	return p.begin(ctx, "误报的过户,随后更正", "a transfer by mistake, corrected later", no, p.boundAt(no))
+	c, err := p.begin(ctx, "误报的过户,随后更正", "a transfer by mistake, corrected later", no, p.boundAt(no))
+	if err == nil {
+		c.end = byCorrection
+	}
+	return c, err
 }
 
 func (p *play) interrupt(ctx context.Context) error {
 	for _, c := range p.cases {
 		var err error
 		switch c.end {
-		case "transferred":
+		case byTransfer:
 			err = p.d.happens(ctx, c.no, c.carrier, huanxin.Transferred, "")
-		case "cancelled":
+		case byHolder:
 			_, err = p.d.clients[carrierID(c.carrier)].CancelRequest(ctx, c.created.ID)
 		}
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -26,6 +27,10 @@ type heldStatement struct {
 	scan func(scanner) error
 	fail func(error) error
 }
+
+const commit = "COMMIT"
+
+var errNotCommitted = errors.New("the transaction had failed and was rolled back")
 
 // scanner is a row of either library.
 type scanner interface{ Scan(dest ...any) error }
@@ -50,7 +55,7 @@ func (s *Store) pipelined(ctx context.Context, f func(conn) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p.held = append(p.held, heldStatement{q: "COMMIT", fail: func(err error) error { return fmt.Errorf("commit: %w", err) }})
+	p.held = append(p.held, heldStatement{q: commit, fail: func(err error) error { return fmt.Errorf("commit: %w", err) }})
 	// Once begun a commit is not given up: its outcome would be unknown.
 	if err := p.flush(context.WithoutCancel(ctx)); err != nil {
 		return err
@@ -104,6 +109,9 @@ func (s *heldStatement) read(from pgx.BatchResults) error {
 			}
 		}
 		rows.Close()
+		if tag := rows.CommandTag().String(); rows.Err() == nil && s.q == commit && tag != commit {
+			return errNotCommitted // PostgreSQL answers so, without an error, in a transaction that had failed
+		}
 		return rows.Err()
 	}()
 	if err = wrap(s.q, err); err != nil && s.fail != nil {
