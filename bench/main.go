@@ -104,7 +104,10 @@ func measure(ctx context.Context, o options, engine string, out io.Writer) (err 
 		}
 	}
 	if o.wants("tasks") {
-		if err := w.rounds(ctx, o, out, "tasks", w.taskRound); err != nil {
+		if err := w.rounds(ctx, o, out, "tasks, one step after the other", w.taskRound); err != nil {
+			return err
+		}
+		if err := w.rounds(ctx, o, out, "tasks, all at once", w.mixedRound); err != nil {
 			return err
 		}
 	}

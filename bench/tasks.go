@@ -46,6 +46,49 @@ func (w *world) taskRound(ctx context.Context, o options) ([]phase, error) {
 	return append(phases, total("whole way", phases)), err
 }
 
+// mixedRound does the same as life does it: requests keep coming while apps list what is new and answer it at once.
+func (w *world) mixedRound(ctx context.Context, o options) ([]phase, error) {
+	n := o.tasks / appCount
+	first := w.number
+	w.number += n
+	if err := w.activate(ctx, first, n); err != nil {
+		return nil, err
+	}
+	if err := w.settle(ctx); err != nil {
+		return nil, err
+	}
+	all, err := w.timed("whole way", n*appCount, func() error {
+		created := make(chan error, 1)
+		go func() { created <- w.createAll(ctx, first, n) }()
+		err := parallelly(appCount, parallel, func(app int) error { return w.follow(ctx, app, n) })
+		return errors.Join(err, <-created)
+	})
+	return []phase{all}, err
+}
+
+// follow lists and answers an app's tasks until it has answered so many.
+func (w *world) follow(ctx context.Context, app, want int) error {
+	for done := 0; done < want; {
+		answers, n, err := w.page(ctx, app)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		if err := w.answer(ctx, app, answers); err != nil {
+			return err
+		}
+		done += n
+	}
+	return nil
+}
+
 // activate makes numbers eligible: somebody has got each of them from its former holder.
 func (w *world) activate(ctx context.Context, first, n int) error {
 	return parallelly(carrierCount, carrierCount, func(c int) error {
@@ -77,35 +120,43 @@ func (w *world) createAll(ctx context.Context, first, n int) error {
 
 // list pages through an app's open tasks, and writes an answer to each.
 func (w *world) list(ctx context.Context, app, want int) (answers []byte, err error) {
-	for n := 0; ; {
-		path := "/v1/tasks?limit=1000"
-		if w.after[app] != "" {
-			path += "&after=" + w.after[app]
-		}
-		page, err := w.ask(ctx, w.apps[app], http.MethodGet, path, "", "", nil, http.StatusOK)
+	for total := 0; ; {
+		page, n, err := w.page(ctx, app)
 		if err != nil {
 			return nil, err
 		}
-		before := n
-		for rest := page; ; n++ {
-			var task, tenure, digest []byte
-			task, rest = member(rest, `{"id":"`)
-			if task == nil {
-				break
-			}
-			tenure, rest = member(rest, `"tenure":{"id":"`)
-			if digest, rest = member(rest, `"digest":"`); digest == nil {
-				return nil, errors.New("a task has no digest")
-			}
-			w.after[app] = string(task)
-			answers = answerTo(answers, n, task, tenure, digest)
+		answers = append(answers, page...)
+		if total += n; n > 0 {
+			continue
 		}
-		if n == before {
-			if n != want {
-				err = fmt.Errorf("%s listed %d tasks, not %d", appID(app), n, want)
-			}
-			return answers, err
+		if total != want {
+			return nil, fmt.Errorf("%s listed %d tasks, not %d", appID(app), total, want)
 		}
+		return answers, nil
+	}
+}
+
+// page lists an app's next open tasks, and writes an answer to each.
+func (w *world) page(ctx context.Context, app int) (answers []byte, n int, err error) {
+	path := "/v1/tasks?limit=1000"
+	if w.after[app] != "" {
+		path += "&after=" + w.after[app]
+	}
+	page, err := w.ask(ctx, w.apps[app], http.MethodGet, path, "", "", nil, http.StatusOK)
+	if err != nil {
+		return nil, 0, err
+	}
+	for rest := page; ; n++ {
+		var task, tenure, digest []byte
+		if task, rest = member(rest, `{"id":"`); task == nil {
+			return answers, n, nil
+		}
+		tenure, rest = member(rest, `"tenure":{"id":"`)
+		if digest, rest = member(rest, `"digest":"`); digest == nil {
+			return nil, 0, errors.New("a task has no digest")
+		}
+		w.after[app] = string(task)
+		answers = answerTo(answers, n, task, tenure, digest)
 	}
 }
 

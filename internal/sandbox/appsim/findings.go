@@ -55,7 +55,7 @@ var probes = []probe{
 		`SELECT x.task, '', x.what FROM actions x JOIN actions c ON c.task = x.task AND c.what = 'closed' AND c.no < x.no
 			WHERE x.what IN ('unbound', 'removed', 'key_stopped')`},
 	{0, "the number still is a key of an account it was unbound from",
-		`SELECT detached_by, account, '' FROM bindings WHERE detached_at IS NOT NULL
+		`SELECT coalesce(detached_by, ''), account, '' FROM bindings WHERE detached_at IS NOT NULL
 			AND is_login_key + is_recovery + is_second_factor + notify + discoverable > 0`},
 	{0, "a session opened through the number since the tenure began goes on",
 		`SELECT x.task, b.account, ''` + acts + `JOIN sessions s ON s.account = b.account AND s.through_number = b.number
@@ -66,7 +66,7 @@ var probes = []probe{
 		`SELECT x.task, b.account, ''` + acts + `JOIN accounts c ON c.id = b.account WHERE x.what = 'unbound' AND c.other_contact
 			AND NOT EXISTS (SELECT 1 FROM notices n WHERE n.account = b.account AND n.task = x.task)`},
 	{0, "there is no way back",
-		`SELECT detached_by, account, '' FROM bindings WHERE detached_at IS NOT NULL AND (restore_token IS NULL OR restore_until <= detached_at)`},
+		`SELECT coalesce(detached_by, ''), account, '' FROM bindings WHERE detached_at IS NOT NULL AND (restore_token IS NULL OR restore_until <= detached_at)`},
 	{0, "a high-value unbinding was final before the hold was over",
 		`SELECT v.task, b.account, '' FROM verdicts v JOIN bindings b ON b.id = v.binding
 			WHERE ?1 > 0 AND v.acted_at IS NOT NULL AND (v.stopped_at IS NULL OR v.acted_at - v.stopped_at < ?1)`},
