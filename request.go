@@ -191,14 +191,6 @@ type Request struct {
 	AbortedAt   time.Time
 }
 
-// Ended gives when the request was cancelled or aborted, or the zero time.
-func (r *Request) Ended() time.Time {
-	if !r.CancelledAt.IsZero() {
-		return r.CancelledAt
-	}
-	return r.AbortedAt
-}
-
 // State works the request's state out from what is released of its tasks (DOMAIN.md §7 rule 4). views holds the newest
 // task of each app and kind.
 func (r *Request) State(views []TaskView, now time.Time) RequestState {

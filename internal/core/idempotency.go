@@ -18,7 +18,7 @@ type Once struct {
 
 const maxKey = 128
 
-// KeyRetention is how long a key is kept at least, and Forget how long it is kept.
+// keyRetention is how long a key is kept; API.md asks for 24 hours at least.
 const keyRetention = 48 * time.Hour
 
 // once runs a use case that makes something under an idempotency key: the same key and body give the first answer again,

@@ -270,7 +270,7 @@ type RequestTask struct {
 	Kind huanxin.TaskKind
 	View huanxin.View
 	Link string
-	// DueAt is when the app's answer is due by what is released of its clock.
+	// Release is when the app's results are first shown.
 	Release time.Time
 }
 
