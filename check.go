@@ -26,6 +26,7 @@ const (
 	CheckBeforeCoverage = "before_coverage"
 	CheckReassigned     = "reassigned"
 	CheckTransferred    = "transferred"
+	CheckCarrierLate    = "carrier_late" // the serving carrier has not told for longer than the operator trusts
 )
 
 // Answer decides a check of number n by its standing, in the order of DOMAIN.md §5's table. since is exact: for a date,

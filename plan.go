@@ -75,6 +75,12 @@ func fillSegment(table *[100_000]NumberKind, prefix, word string) {
 // Kind says what a number is. A prefix never tells the carrier: numbers port.
 // Numbers of countries without a plan are KindUnknown.
 func (n Number) Kind() NumberKind {
+	if d := n.Digits(); 86_1_0000000000 <= d && d < 86_2_0000000000 { // nearly all: 11 digits that begin with 1
+		if k := segmentKinds()[(d-86_0_0000000000)/1_000_000]; k != 0 {
+			return k
+		}
+		return KindUnknown
+	}
 	national, chinese := n.chinese()
 	switch {
 	case !chinese:
@@ -83,12 +89,6 @@ func (n Number) Kind() NumberKind {
 		return KindPrivacy
 	case national[0] != '1':
 		return KindFixed
-	case len(national) == 11:
-		segment, _ := strconv.Atoi(national[:5])
-		if k := segmentKinds()[segment]; k != 0 {
-			return k
-		}
-		return KindUnknown
 	case len(national) == 13:
 		return KindIoT
 	default:

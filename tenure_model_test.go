@@ -32,8 +32,9 @@ func (l *life) current() *spell {
 	return nil
 }
 
-// live takes one event in order, or says with which code it is refused.
-func (l *life) live(e huanxin.Event) string {
+// live takes one event in order, or says with which code it is refused. Only the event judged is held to what its carrier
+// sets as cooling: what was accepted before keeps to the 90 days of everybody.
+func (l *life) live(e huanxin.Event, judged huanxin.EventNo) string {
 	run := l.current()
 	stranger := len(l.spells) > 0 && e.Carrier != l.carrier
 	switch k := e.Kind.String(); k {
@@ -50,7 +51,11 @@ func (l *life) live(e huanxin.Event) string {
 			if how == "first" {
 				return "out_of_order"
 			}
-			if e.At.Sub(l.spells[n-1].till) < frozen(l.carrier) {
+			freeze := frozen(l.carrier)
+			if e.No != judged {
+				freeze = huanxin.MinCoolingDays * 24 * time.Hour
+			}
+			if e.At.Sub(l.spells[n-1].till) < freeze {
 				return "cooling_too_short"
 			}
 		}
@@ -99,7 +104,7 @@ func (l *life) byItsOwn(kind string, e huanxin.Event, run *spell) string {
 
 // relive replays events from scratch: what is voided is taken out, the rest sorted by when it happened. It gives the code of
 // the first that does not fit, and which that is.
-func relive(events []huanxin.Event) (life, string, huanxin.EventNo) {
+func relive(events []huanxin.Event, judged huanxin.EventNo) (life, string, huanxin.EventNo) {
 	var kept []huanxin.Event
 	for _, e := range events {
 		voided := slices.ContainsFunc(events, func(c huanxin.Event) bool { return c.CorrectsID != "" && c.Corrects == e.No })
@@ -114,7 +119,7 @@ func relive(events []huanxin.Event) (life, string, huanxin.EventNo) {
 	}
 	var l life
 	for _, e := range kept {
-		if code := l.live(e); code != "" {
+		if code := l.live(e, judged); code != "" {
 			return l, code, e.No
 		}
 	}
@@ -133,7 +138,7 @@ func judge(past []huanxin.Event, e huanxin.Event) (life, string) {
 			return life{}, "out_of_order"
 		}
 	}
-	l, code, which := relive(append(slices.Clone(past), e))
+	l, code, which := relive(append(slices.Clone(past), e), e.No)
 	if code != "" && which != e.No {
 		code = "out_of_order"
 	}
