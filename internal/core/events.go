@@ -145,7 +145,7 @@ type reporter struct {
 func (r *reporter) take(ctx context.Context, lines []EventLine) error {
 	var c *chunk
 	err := r.h.act(ctx, r.who, "events.report", nil, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
-		c = &chunk{tx: tx, now: now, carrier: r.who.Party.No, cooling: r.h.snapshot().cooling, fresh: map[string]huanxin.Event{},
+		c = &chunk{tx: tx, now: now, carrier: r.who.Party.No, cooling: r.h.snapshot().cooling, zone: r.h.calendar.Zone(), fresh: map[string]huanxin.Event{},
 			pending: map[huanxin.Number][]huanxin.Event{}, past: map[huanxin.Number][]huanxin.Event{},
 			moved: map[huanxin.TenureID]huanxin.PartyNo{}}
 		if err := c.load(lines); err != nil {
@@ -208,6 +208,7 @@ type chunk struct {
 	now     time.Time
 	carrier huanxin.PartyNo
 	cooling huanxin.Cooling
+	zone    *time.Location
 	out     Receipt
 
 	next      huanxin.EventNo
@@ -363,7 +364,8 @@ func (c *chunk) accept(e huanxin.Event, row store.NumberRow, after huanxin.Stand
 	if e.Number.Kind() == huanxin.KindUnknown {
 		c.out.Flagged++
 	}
-	c.accepted = append(c.accepted, store.Accepted{Event: e, Prev: row.Head})
+	c.accepted = append(c.accepted, store.Accepted{Event: e, Prev: row.Head,
+		LedTo: store.LedTo{Mark: after.Mark(c.zone), Carrier: after.Carrier}})
 	c.fresh[e.ID] = e
 	c.pending[e.Number] = append(c.pending[e.Number], e)
 	c.standings[e.Number] = store.NumberRow{Number: e.Number, Standing: after, Head: e.No}

@@ -138,7 +138,8 @@ func (t *Tx) History(head huanxin.EventNo) ([]huanxin.Event, error) {
 // Accepted is an event that has passed the rules, with the event of its number accepted before it.
 type Accepted struct {
 	huanxin.Event
-	Prev huanxin.EventNo
+	Prev  huanxin.EventNo
+	LedTo LedTo
 }
 
 // AppendBatch writes a batch of accepted events, whose numbers count up from what BeginBatch gave, and the standings
@@ -151,14 +152,16 @@ func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standin
 	n := len(events)
 	id, carrier, number, kind := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	at, origin, corrects, prev, eventID := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]string, n)
+	led := make([]int64, n)
 	for i, e := range events {
 		id[i], carrier[i], number[i], kind[i] = int64(e.No), int64(e.Carrier), int64(e.Number.Digits()), int64(e.Kind)
 		at[i], origin[i], corrects[i], prev[i], eventID[i] = micros(e.At), int64(e.Origin), int64(e.Corrects), int64(e.Prev), e.ID
+		led[i] = e.LedTo.packed()
 	}
-	if _, err := t.execEach(`INSERT INTO events (id, carrier, event_id, number, kind, at, origin, corrects, prev)
-		SELECT id, carrier, event_id, number, kind, at, origin, corrects, prev FROM {rows}`, nil,
+	if _, err := t.execEach(`INSERT INTO events (id, carrier, event_id, number, kind, at, origin, corrects, prev, led_to)
+		SELECT id, carrier, event_id, number, kind, at, origin, corrects, prev, led_to FROM {rows}`, nil,
 		ints("id", id), ints("carrier", carrier), texts("event_id", eventID), ints("number", number), ints("kind", kind),
-		ints("at", at), ints("origin", origin), ints("corrects", corrects), ints("prev", prev)); err != nil {
+		ints("at", at), ints("origin", origin), ints("corrects", corrects), ints("prev", prev), ints("led_to", led)); err != nil {
 		return err
 	}
 	if _, err := t.exec("INSERT INTO event_batches (id, report, reported_at, events) VALUES ($1, $2, $3, $4)",

@@ -1,0 +1,208 @@
+package core
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/index"
+	"github.com/huanxin-platform/huanxin/internal/store"
+)
+
+// Check is one question: has the holder of Number changed since Since?
+type Check struct {
+	Number huanxin.Number
+	Since  huanxin.Since
+}
+
+// Checked is the answer to a Check.
+type Checked struct {
+	Outcome huanxin.CheckOutcome // 0: there is none, Err says why
+	Reason  string
+	// FreshAt is until when the carrier that serves the number has told everything; zero: it never said, or nobody asked.
+	FreshAt time.Time
+	Err     *huanxin.Error
+}
+
+// numberIndex is the index and how far it has followed the number log: everything up to position is in it.
+type numberIndex struct {
+	*index.Index
+	position atomic.Int64
+}
+
+// covered is what the carriers have told, as far as the index holds it.
+type covered map[huanxin.PartyNo]store.Coverage
+
+// checking is the read side of the hub: the index, who follows the log with it, and what the carriers have told.
+type checking struct {
+	follow  sync.Mutex                  // held by the one who follows the log
+	index   atomic.Pointer[numberIndex] // nil while it is being built: the store answers then
+	covered atomic.Pointer[covered]
+	waiting *waiting // guarded by follow
+	saved   int64    // position of the last snapshot; guarded by follow
+}
+
+// waiting is coverage that holds only when the batches accepted before it was read are in the index.
+type waiting struct {
+	covered covered
+	batch   int64
+}
+
+// Checks answers the checks of one call, of any number. It is for one goroutine.
+type Checks struct {
+	h       *Hub
+	who     huanxin.Caller
+	index   *numberIndex
+	asOf    int64
+	present huanxin.Present
+	covered covered
+	// Fresh asks for FreshAt.
+	Fresh bool
+
+	digits   []uint64
+	marks    []uint16
+	carriers []uint16
+	open     []int // checks that only the store can answer
+}
+
+// BeginChecks lets a caller with a scope ask. A check may be asked with numbers.check, or on CAMARA's path with its own scope.
+func (h *Hub) BeginChecks(ctx context.Context, who huanxin.Caller, scope huanxin.Scope) (*Checks, error) {
+	if err := who.May(huanxin.AppParty, scope); err != nil {
+		h.recordRefusal(ctx, h.refusalEntry(who, "checks"), err)
+		return nil, err
+	}
+	c := &Checks{h: h, who: who}
+	return c, c.Renew(ctx)
+}
+
+// Renew brings a call that goes on for long to the present.
+func (c *Checks) Renew(ctx context.Context) error {
+	c.present = huanxin.PresentAt(now(), c.h.calendar.Zone())
+	c.covered = *c.h.checking.covered.Load()
+	if c.index = c.h.checking.index.Load(); c.index != nil {
+		c.asOf = c.index.position.Load()
+		return nil
+	}
+	return c.h.store.Read(ctx, func(tx *store.Tx) (err error) {
+		c.asOf, err = tx.LogHead()
+		return err
+	})
+}
+
+// AsOf gives the position in the number log that the answers are true for: all events up to it are in them.
+func (c *Checks) AsOf() int64 { return c.asOf }
+
+// Answer decides checks by the table of DOMAIN.md §5. out is as long as in. An error is a fault of ours.
+func (c *Checks) Answer(ctx context.Context, in []Check, out []Checked) error {
+	c.open = c.open[:0]
+	if c.index == nil {
+		for i := range in {
+			c.open = append(c.open, i)
+		}
+		return c.ask(ctx, in, out)
+	}
+	c.lookup(in)
+	for i := range in {
+		var decided bool
+		out[i] = Checked{}
+		if m := c.marks[i]; m != index.Damaged {
+			out[i].Outcome, out[i].Reason, decided = huanxin.Mark(m).Answer(in[i].Number, in[i].Since, &c.present)
+		}
+		switch {
+		case !decided:
+			c.open = append(c.open, i)
+		case c.carriers != nil:
+			c.freshen(&out[i], huanxin.PartyNo(c.carriers[i]))
+		}
+	}
+	if len(c.open) == 0 {
+		return nil
+	}
+	return c.ask(ctx, in, out)
+}
+
+// lookup fills marks and, where they are needed, carriers.
+func (c *Checks) lookup(in []Check) {
+	c.digits = c.digits[:0]
+	for i := range in {
+		c.digits = append(c.digits, in[i].Number.Digits())
+	}
+	if cap(c.marks) < len(in) {
+		c.marks = make([]uint16, len(in))
+	}
+	c.marks = c.marks[:len(in)]
+	c.index.Lookup(c.digits, c.marks)
+	if !c.Fresh && c.h.lateAfter == 0 {
+		c.carriers = nil
+		return
+	}
+	if cap(c.carriers) < len(in) {
+		c.carriers = make([]uint16, len(in))
+	}
+	c.carriers = c.carriers[:len(in)]
+	c.index.Carriers(c.digits, c.carriers)
+}
+
+// ask answers the open checks from the store.
+func (c *Checks) ask(ctx context.Context, in []Check, out []Checked) error {
+	numbers := make([]huanxin.Number, len(c.open))
+	for i, at := range c.open {
+		numbers[i] = in[at].Number
+	}
+	var rows map[huanxin.Number]store.NumberRow
+	if err := c.h.store.Read(ctx, func(tx *store.Tx) (err error) {
+		rows, err = tx.Standings(numbers)
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, at := range c.open {
+		row := rows[in[at].Number]
+		out[at] = Checked{}
+		out[at].Outcome, out[at].Reason = row.Answer(in[at].Number, in[at].Since.At(&c.present), c.present.Now())
+		c.freshen(&out[at], row.Carrier)
+	}
+	return nil
+}
+
+// freshen says until when the carrier has told everything, and gives no answer where that is too long ago.
+func (c *Checks) freshen(a *Checked, carrier huanxin.PartyNo) {
+	if a.Reason == huanxin.CheckFuture || a.Reason == huanxin.CheckUnsupported || a.Reason == huanxin.CheckNeverSeen {
+		return
+	}
+	a.FreshAt = c.covered[carrier].CompleteUntil
+	if late := c.h.lateAfter; late > 0 && a.FreshAt.Before(c.present.Now().Add(-late)) {
+		a.Outcome, a.Reason = huanxin.Unknown, huanxin.CheckCarrierLate
+	}
+}
+
+// CarrierCoverage is what a carrier has told so far.
+type CarrierCoverage struct {
+	Carrier *huanxin.Party
+	// CoveredSince is since when its changes of holder are known, FreshAt until when it has told everything; zero: it never said.
+	CoveredSince, FreshAt time.Time
+}
+
+// Coverage gives what each enabled carrier has told, and the position in the number log that this is true for.
+func (h *Hub) Coverage(ctx context.Context, who huanxin.Caller) (asOf int64, out []CarrierCoverage, err error) {
+	if who.Party == nil {
+		return 0, nil, who.May(huanxin.AppParty, huanxin.ScopeNumbersCheck)
+	}
+	c := *h.checking.covered.Load()
+	if i := h.checking.index.Load(); i != nil {
+		asOf = i.position.Load()
+	} else if err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
+		asOf, err = tx.LogHead()
+		return err
+	}); err != nil {
+		return 0, nil, err
+	}
+	for _, p := range h.Parties() {
+		if p.Kind == huanxin.CarrierParty && !p.Disabled {
+			out = append(out, CarrierCoverage{Carrier: p, CoveredSince: c[p.No].CoveredSince, FreshAt: c[p.No].CompleteUntil})
+		}
+	}
+	return asOf, out, nil
+}
