@@ -30,7 +30,7 @@ func (h *Hub) Follow(ctx context.Context) error {
 	}
 	if x == nil {
 		var err error
-		if x, err = h.buildIndex(ctx); err != nil {
+		if x, err = h.openIndex(ctx); err != nil {
 			return err
 		}
 	}
