@@ -30,6 +30,7 @@ type Checked struct {
 type numberIndex struct {
 	*index.Index
 	position atomic.Int64
+	holds    int64 // a batch without a position that it may hold already: until that has one, the index does not serve
 }
 
 // covered is what the carriers have told, as far as the index holds it.
@@ -37,13 +38,14 @@ type covered map[huanxin.PartyNo]store.Coverage
 
 // checking is the read side of the hub: the index, who follows the log with it, and what the carriers have told.
 type checking struct {
-	use     sync.RWMutex                // read-held while the index is looked into, so that nobody takes it away
-	follow  sync.Mutex                  // held by the one who follows the log
-	index   atomic.Pointer[numberIndex] // nil while it is being built: the store answers then
-	covered atomic.Pointer[covered]
-	waiting *waiting   // guarded by follow
-	saving  sync.Mutex // held by the one who writes a snapshot
-	saved   int64      // position of the last snapshot; guarded by saving, but while the first is opened
+	use      sync.RWMutex                // read-held while the index is looked into, so that nobody takes it away
+	follow   sync.Mutex                  // held by the one who follows the log
+	index    atomic.Pointer[numberIndex] // nil while it is being built: the store answers then
+	covered  atomic.Pointer[covered]
+	building *numberIndex // that does not serve yet; guarded by follow
+	waiting  *waiting     // guarded by follow
+	saving   sync.Mutex   // held by the one who writes a snapshot
+	saved    int64        // position of the last snapshot; guarded by saving, but while the first is opened
 
 	verifying sync.WaitGroup
 }

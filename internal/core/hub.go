@@ -108,10 +108,14 @@ func (h *Hub) Close() error {
 	defer h.checking.saving.Unlock()
 	h.checking.use.Lock()
 	defer h.checking.use.Unlock()
-	if x := h.checking.index.Swap(nil); x != nil {
-		return x.Close()
+	var errs []error
+	for _, x := range []*numberIndex{h.checking.index.Swap(nil), h.checking.building} {
+		if x != nil {
+			errs = append(errs, x.Close())
+		}
 	}
-	return nil
+	h.checking.building = nil
+	return errors.Join(errs...)
 }
 
 // Ping reports whether the database answers.

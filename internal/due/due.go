@@ -23,7 +23,7 @@ const (
 
 	clockTick     = time.Second
 	sequenceTick  = 250 * time.Millisecond
-	followTick    = 250 * time.Millisecond // other hubs sequence, too
+	followTick    = 250 * time.Millisecond // other hubs give positions, too
 	usageTick     = 5 * time.Second        // for so long a quota is blind to what other hubs take from it
 	snapshotTick  = 10 * time.Minute
 	messageTick   = time.Second
