@@ -70,7 +70,7 @@ type Figures struct {
 	Paced          int64 // times that Pace told a stream to wait
 	QuotaRefused   int64 // calls that Spend refused
 	HalvingRefused int64 // checks that Seen refused
-	HalvedNumbers  int64 // numbers of a client at which that began
+	HalvedNumbers  int64 // numbers of which a client asked MaxTimes different T's
 	// Washed counts entries of the guard against halving that knew washedTimes T's or more and made room for others. Above a
 	// few a day, the table is too small or somebody fills it on purpose.
 	Washed             int64
