@@ -32,8 +32,8 @@ const (
 	// many honest checks.
 	SequentialLimit = 0.5
 	// HalvedLimit is the number of numbers at which a client halves, if it is also at least HalvedShare of its checks: numbers
-	// of which it asked MaxTimes different T's, those of a day ago counting half. So it takes three within six hours. One or two are shared
-	// numbers of shops and test phones; of an app's 10⁸ checks a day a thousand may be.
+	// of which it asked MaxTimes different T's, those of a day ago counting half. So it takes three within six hours. One or
+	// two are shared numbers of shops and test phones; of an app's 10⁸ checks a day a thousand may be.
 	HalvedLimit = 2.5
 	// HalvedShare: see HalvedLimit.
 	HalvedShare = 1e-5
