@@ -145,13 +145,10 @@ func readRecord(record []byte, e entry, p *page, carriers bool) (*serving, bool)
 	if full > 0 || seen != int(e.seen) {
 		return nil, false
 	}
-	s := &serving{carrier: e.carrier}
 	rest := record[valuesSize:]
-	if e.list > 0 {
-		s.except = make([]uint16, e.list)
-		for i := range s.except {
-			s.except[i] = le.Uint16(rest[2*i:])
-		}
+	except := make([]uint16, e.list)
+	for i := range except {
+		except[i] = le.Uint16(rest[2*i:])
 	}
 	for _, b := range rest[2*int(e.list):] {
 		if b != 0 {
@@ -161,27 +158,28 @@ func readRecord(record []byte, e entry, p *page, carriers bool) (*serving, bool)
 	if !carriers {
 		return nil, e.carrier == 0 && e.list == 0
 	}
-	if !s.wellFormed(p, seen) {
-		return nil, false
-	}
-	if s.carrier == 0 && s.except == nil {
+	if e.carrier == 0 && e.list == 0 {
 		return nil, true
 	}
-	return s, true
+	if e.carrier == Damaged || !wellFormed(except, e.carrier, p) {
+		return nil, false
+	}
+	s := newServing(e.carrier, except)
+	return s, s.canonical(p, seen) == s
 }
 
-// wellFormed reports whether s, of which nothing is known, is canonical for a page with so many numbers set.
-func (s *serving) wellFormed(p *page, seen int) bool {
+// wellFormed reports whether a list, of which nothing is known, is one of exceptions from a carrier for a page.
+func wellFormed(list []uint16, carrier uint16, p *page) bool {
 	var listed [blockSize]bool
 	last := -1
-	for rest := s.except; len(rest) > 0; {
+	for rest := list; len(rest) > 0; {
 		if len(rest) < 3 || rest[1] == 0 || len(rest) < 2+int(rest[1]) {
 			return false
 		}
 		var c uint16
 		var offsets []uint16
 		c, offsets, rest = next(rest)
-		if int(c) <= last || c == s.carrier || c == Damaged {
+		if int(c) <= last || c == carrier || c == Damaged {
 			return false
 		}
 		last = int(c)
@@ -192,5 +190,5 @@ func (s *serving) wellFormed(p *page, seen int) bool {
 			listed[o] = true
 		}
 	}
-	return s.carrier != Damaged && s.canonical(p, seen) == s
+	return true
 }

@@ -89,7 +89,43 @@ func (x *Index) Get(digits uint64) (value, carrier uint16) {
 // every number that was never set, Damaged where nothing trustworthy is known. It panics if out is shorter than digits.
 func (x *Index) Carriers(digits []uint64, out []uint16) {
 	out = out[:len(digits)]
+	for len(digits) > group {
+		x.carriers(digits[:group], out[:group])
+		digits, out = digits[group:], out[group:]
+	}
+	x.carriers(digits, out)
+}
+
+func (x *Index) carriers(digits []uint64, out []uint16) {
+	var found [group]*page
+	var lists [group]*serving
 	for i, d := range digits {
-		_, out[i] = x.Get(d)
+		block := (d - denseFirst) / blockSize
+		if block >= uint64(len(x.pages)) {
+			continue
+		}
+		if l := x.leaves[block/leafSize].Load(); l != nil {
+			lists[i&(group-1)] = l.serving[block%leafSize].Load()
+			found[i&(group-1)] = x.pages[block].Load()
+		}
+	}
+	out = out[:len(digits)]
+	for i, d := range digits {
+		p, s := found[i&(group-1)], lists[i&(group-1)]
+		offset := (d - denseFirst) % blockSize
+		if s == nil || p == nil || s.perhaps(uint16(offset)) {
+			_, out[i] = x.Get(d)
+			continue
+		}
+		value := p.at(offset)
+		l := x.leaves[(d-denseFirst)/blockSize/leafSize].Load()
+		switch {
+		case l.serving[(d-denseFirst)/blockSize%leafSize].Load() != s:
+			_, out[i] = x.Get(d) // changed meanwhile: see there
+		case value == Unseen:
+			out[i] = 0
+		default:
+			out[i] = s.carrier
+		}
 	}
 }

@@ -17,23 +17,30 @@ import (
 )
 
 // Figures are what was seen of an index of so many numbers, 3 of 100 of which are served by another carrier than most of their
-// block. Rates are of one goroutine, a second; the best of three rounds.
+// block. Rates are a second of one core's time, the best of three rounds: the clock tells as much of who else uses the machine.
 type Figures struct {
 	Numbers int64
-	// Memory of the process with nothing but the index, after a garbage collection and at its highest, in bytes.
-	Filled, FilledPeak Memory
-	FillSeconds        float64
-	SaveSeconds        float64
+	// Memory of the process with nothing but the index: right after it was filled, and after a garbage collection.
+	FilledPeak, Filled Memory
+	Fill, Save         Took
 	FileBytes          int64
-	// From nothing to the first 128 answers: of a file in the page cache, and of one that is not, if that could be dropped.
-	FirstAnswer, FirstAnswerCold     time.Duration
-	VerifySeconds, VerifyColdSeconds float64
-	Opened                           Memory // after Verify
-	Lookups                          float64
-	Flat                             float64 // a bare loop over a []uint16 of the same size with the same numbers
-	FlatHuge                         float64 // the same on huge pages
-	Carriers                         float64
-	ApplySeconds                     float64 // a million random changes
+	// From nothing to the first answer, and to 128 of random numbers: of a file in the page cache, and of one that is
+	// not, if it could be dropped.
+	Cached, Cold struct{ First, First128, Verify Took }
+	Opened       Memory // after Verify
+	Lookups      float64
+	Flat         float64 // a bare loop over a []uint16 of the same size with the same numbers
+	FlatHuge     float64 // the same on huge pages
+	Carriers     float64
+	Apply        Took // a million random changes
+}
+
+// Took is how long something took by the clock, and of how much time of all cores.
+type Took struct{ Clock, CPU time.Duration }
+
+// String gives both.
+func (t Took) String() string {
+	return fmt.Sprintf("%v (CPU %v)", t.Clock.Round(t.Clock/1000+1), t.CPU.Round(t.CPU/1000+1))
 }
 
 // Memory is what the system says of this process.
@@ -43,14 +50,15 @@ type Memory struct{ RSS, Anon, Heap int64 }
 func (f Figures) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("%d numbers, filled in %.1f s: %s; highest %s; %.2f bytes a number", f.Numbers, f.FillSeconds, f.Filled, f.FilledPeak,
-		float64(f.FilledPeak.RSS)/float64(f.Numbers))
-	line("saved in %.2f s, %.3f GB", f.SaveSeconds, float64(f.FileBytes)/1e9)
-	line("opened, to the first 128 answers: %v cached, %v cold", f.FirstAnswer, f.FirstAnswerCold)
-	line("verified in %.2f s cached, %.2f s cold: %s", f.VerifySeconds, f.VerifyColdSeconds, f.Opened)
+	line("%d numbers, filled in %v: %s, that is %.2f bytes a number; collected: %s", f.Numbers, f.Fill, f.FilledPeak,
+		float64(f.FilledPeak.RSS)/float64(f.Numbers), f.Filled)
+	line("saved in %v, %.3f GB", f.Save, float64(f.FileBytes)/1e9)
+	line("opened, to the first answer: %v cached, %v cold; to 128 random ones: %v cached, %v cold",
+		f.Cached.First, f.Cold.First, f.Cached.First128, f.Cold.First128)
+	line("verified in %v cached, %v cold: %s", f.Cached.Verify, f.Cold.Verify, f.Opened)
 	line("looked up: %.1f M/s; a bare loop over a flat []uint16: %.1f M/s (%.2f of it), on huge pages %.1f M/s (%.2f of it)",
 		f.Lookups/1e6, f.Flat/1e6, f.Lookups/f.Flat, f.FlatHuge/1e6, f.Lookups/f.FlatHuge)
-	line("carriers: %.1f M/s; a million random changes: %.3f s", f.Carriers/1e6, f.ApplySeconds)
+	line("carriers: %.1f M/s; a million random changes: %v", f.Carriers/1e6, f.Apply)
 	return b.String()
 }
 
@@ -78,27 +86,25 @@ func Index(dir string, numbers int64) (f Figures, err error) {
 		return f, err
 	}
 	debug.FreeOSMemory()
-	if f.FirstAnswerCold, f.VerifyColdSeconds, err = f.cold(path); err != nil {
-		return f, err
+	for range 2 { // the first answer alone, then 128
+		f.Cold.First, f.Cached.First = f.Cold.First128, f.Cached.First128
+		n := 1
+		if f.Cold.First.Clock > 0 || f.Cached.First.Clock > 0 {
+			n = 128
+		}
+		for _, cold := range []bool{true, false} {
+			if err := f.open(path, n, cold); err != nil {
+				return f, err
+			}
+		}
 	}
-	x, took, err := open(path, numbers)
-	if err != nil {
-		return f, err
-	}
-	defer func() { err = errors.Join(err, x.Close()) }()
-	f.FirstAnswer = took
-	if f.VerifySeconds, err = seconds(func() error { return x.Verify(context.Background()) }); err != nil {
-		return f, err
-	}
-	f.Opened = memory()
-	f.rates(x)
 	return f, nil
 }
 
 func (f *Figures) fill(path string) (err error) {
 	x := index.New()
 	defer func() { err = errors.Join(err, x.Close()) }()
-	f.FillSeconds, _ = seconds(func() error {
+	f.Fill = took(func() {
 		batch := make([]index.Change, 0, 50_000)
 		for i := range f.Numbers {
 			if batch = append(batch, change(i)); len(batch) == cap(batch) || i == f.Numbers-1 {
@@ -106,12 +112,12 @@ func (f *Figures) fill(path string) (err error) {
 				batch = batch[:0]
 			}
 		}
-		return nil
 	})
 	f.FilledPeak = memory()
 	debug.FreeOSMemory()
 	f.Filled = memory()
-	if f.SaveSeconds, err = seconds(func() error { return x.Save(path, nil) }); err != nil {
+	f.Save = took(func() { err = x.Save(path, nil) })
+	if err != nil {
 		return err
 	}
 	info, err := os.Stat(path)
@@ -122,39 +128,44 @@ func (f *Figures) fill(path string) (err error) {
 	return nil
 }
 
-// cold opens and verifies a file that is not in the page cache.
-func (f *Figures) cold(path string) (firstAnswer time.Duration, verify float64, err error) {
-	if !forget(path) {
-		return 0, 0, nil
-	}
-	x, took, err := open(path, f.Numbers)
-	if err != nil {
-		return 0, 0, err
-	}
-	verify, err = seconds(func() error { return x.Verify(context.Background()) })
-	return took, verify, errors.Join(err, x.Close())
-}
-
-// open opens an index and has it answer for 128 random numbers.
-func open(path string, numbers int64) (*index.Index, time.Duration, error) {
-	asked := make([]uint64, 128)
-	for i := range asked {
-		asked[i] = change(rand.Int64N(numbers)).Digits
-	}
-	values := make([]uint16, len(asked))
-	start := time.Now()
-	x, _, err := index.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	x.Lookup(asked, values)
-	took := time.Since(start)
-	for i, v := range values {
-		if v != change(int64(asked[i]-first)).Value {
-			return nil, 0, errors.New("it answers what is not so")
+// open opens the snapshot, asks for so many random numbers and verifies it; once it is cached and 128 answered, all rates
+// are measured.
+func (f *Figures) open(path string, answers int, cold bool) (err error) {
+	to := &f.Cached
+	if cold {
+		if to = &f.Cold; !forget(path) {
+			return nil
 		}
 	}
-	return x, took, nil
+	asked := make([]uint64, answers)
+	for i := range asked {
+		asked[i] = change(rand.Int64N(f.Numbers)).Digits
+	}
+	values := make([]uint16, len(asked))
+	var x *index.Index
+	to.First128 = took(func() {
+		if x, _, err = index.Open(path); err == nil {
+			x.Lookup(asked, values)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	for i, v := range values {
+		if v != change(int64(asked[i]-first)).Value {
+			return errors.New("it answers what is not so")
+		}
+	}
+	to.Verify = took(func() { err = x.Verify(context.Background()) })
+	if err != nil {
+		return err
+	}
+	if !cold && answers > 1 {
+		f.Opened = memory()
+		f.rates(x)
+	}
+	return nil
 }
 
 // rates measures look-ups and changes. Rounds of what is compared take turns.
@@ -165,8 +176,7 @@ func (f *Figures) rates(x *index.Index) {
 	}
 	values := make([]uint16, len(asked))
 	best := func(rate *float64, round func()) {
-		took, _ := seconds(func() error { round(); return nil })
-		*rate = max(*rate, float64(len(asked))/took)
+		*rate = max(*rate, float64(len(asked))/took(round).CPU.Seconds())
 	}
 	flat, huge := make([]uint16, f.Numbers), hugeFlat(f.Numbers)
 	for i := range flat {
@@ -178,7 +188,6 @@ func (f *Figures) rates(x *index.Index) {
 		best(&f.FlatHuge, func() { bare(huge, asked, values) })
 		best(&f.Carriers, func() { x.Carriers(asked, values) })
 	}
-	runtime.KeepAlive(flat)
 	for round := range 3 {
 		changes := make([]index.Change, 1_000_000)
 		for i := range changes {
@@ -188,9 +197,8 @@ func (f *Figures) rates(x *index.Index) {
 				changes[i].Carrier = uint16(rand.IntN(4) + 1)
 			}
 		}
-		took, _ := seconds(func() error { x.Apply(changes); return nil })
-		if round == 0 || took < f.ApplySeconds {
-			f.ApplySeconds = took
+		if t := took(func() { x.Apply(changes) }); round == 0 || t.CPU < f.Apply.CPU {
+			f.Apply = t
 		}
 	}
 }
@@ -201,10 +209,10 @@ func bare(flat []uint16, asked []uint64, values []uint16) {
 	}
 }
 
-func seconds(work func() error) (float64, error) {
-	start := time.Now()
-	err := work()
-	return time.Since(start).Seconds(), err
+func took(work func()) Took {
+	start, used := time.Now(), cpu()
+	work()
+	return Took{time.Since(start), cpu() - used}
 }
 
 // memory gives what the process uses now; zeros where /proc does not say.
