@@ -133,16 +133,19 @@ func appendRecord(b []byte, p *page, s *serving, seen uint16) ([]byte, entry) {
 // readRecord fills a page from a record that has passed its check, and gives its carriers: nil if all are 0. It
 // is false for what no index writes. The page is of no use then.
 func readRecord(record []byte, e entry, p *page, carriers bool) (*serving, bool) {
-	var seen, full int
-	for i := range p {
-		w := le.Uint32(record[4*i:])
-		p[i] = w
-		lo, hi := w&0xFFFF, w>>16
-		// Bit 16 of -lo is set unless lo is zero, that of lo+1 only if it is 0xFFFF.
-		seen += int(-lo>>16&1 + -hi>>16&1)
-		full += int((lo+1)>>16 + (hi+1)>>16)
+	// Four values at a time: each lane counts how many were not zero, or not 0xFFFF.
+	const ones = 0x0001_0001_0001_0001
+	notZero := func(w uint64) uint64 { return (w&(ones*0x7FFF) + ones*0x7FFF | w) >> 15 & ones }
+	var set, sound uint64
+	values := record[:valuesSize]
+	for i := 0; i < len(p); i += 2 {
+		w := le.Uint64(values[4*i:])
+		p[i], p[i+1] = uint32(w), uint32(w>>32)
+		set += notZero(w)
+		sound += notZero(^w)
 	}
-	if full > 0 || seen != int(e.seen) {
+	seen := lanes(set)
+	if lanes(sound) != int(blockSize) || seen != int(e.seen) {
 		return nil, false
 	}
 	rest := record[valuesSize:]
@@ -166,6 +169,11 @@ func readRecord(record []byte, e entry, p *page, carriers bool) (*serving, bool)
 	}
 	s := newServing(e.carrier, except)
 	return s, s.canonical(p, seen) == s
+}
+
+// lanes adds up the four 16-bit numbers of w.
+func lanes(w uint64) int {
+	return int(w&0xFFFF + w>>16&0xFFFF + w>>32&0xFFFF + w>>48)
 }
 
 // wellFormed reports whether a list, of which nothing is known, is one of exceptions from a carrier for a page.

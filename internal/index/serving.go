@@ -95,7 +95,12 @@ func (s *serving) with(offset, carrier uint16) *serving {
 	if !placed {
 		out = append(out, carrier, 1, offset)
 	}
-	return newServing(s.carrier, out)
+	if carrier == s.carrier {
+		return newServing(carrier, out)
+	}
+	longer := &serving{s.carrier, out, s.filter}
+	longer.filter[offset>>9] |= 1 << (offset >> 3 & 63)
+	return longer
 }
 
 // census gives the carrier with the longest list and that length (the lowest carrier of several), and how many numbers

@@ -86,16 +86,29 @@ func Index(dir string, numbers int64) (f Figures, err error) {
 		return f, err
 	}
 	debug.FreeOSMemory()
-	for range 2 { // the first answer alone, then 128
-		f.Cold.First, f.Cached.First = f.Cold.First128, f.Cached.First128
-		n := 1
-		if f.Cold.First.Clock > 0 || f.Cached.First.Clock > 0 {
-			n = 128
+	for _, step := range []struct {
+		answers int
+		cold    bool
+		opened  *Took
+		verify  *Took
+	}{
+		{1, true, &f.Cold.First, &f.Cold.Verify}, {1, false, &f.Cached.First, &f.Cached.Verify},
+		{128, true, &f.Cold.First128, new(Took)}, {128, false, &f.Cached.First128, new(Took)},
+	} {
+		if step.cold && !forget(path) {
+			continue
 		}
-		for _, cold := range []bool{true, false} {
-			if err := f.open(path, n, cold); err != nil {
-				return f, err
-			}
+		x, err := open(path, numbers, step.answers, step.opened)
+		if err != nil {
+			return f, err
+		}
+		*step.verify = took(func() { err = x.Verify(context.Background()) })
+		if err == nil && step.answers > 1 && !step.cold {
+			f.Opened = memory()
+			f.rates(x)
+		}
+		if err := errors.Join(err, x.Close()); err != nil {
+			return f, err
 		}
 	}
 	return f, nil
@@ -128,44 +141,27 @@ func (f *Figures) fill(path string) (err error) {
 	return nil
 }
 
-// open opens the snapshot, asks for so many random numbers and verifies it; once it is cached and 128 answered, all rates
-// are measured.
-func (f *Figures) open(path string, answers int, cold bool) (err error) {
-	to := &f.Cached
-	if cold {
-		if to = &f.Cold; !forget(path) {
-			return nil
-		}
-	}
+// open opens the snapshot and asks for so many random numbers.
+func open(path string, numbers int64, answers int, t *Took) (x *index.Index, err error) {
 	asked := make([]uint64, answers)
 	for i := range asked {
-		asked[i] = change(rand.Int64N(f.Numbers)).Digits
+		asked[i] = change(rand.Int64N(numbers)).Digits
 	}
 	values := make([]uint16, len(asked))
-	var x *index.Index
-	to.First128 = took(func() {
+	*t = took(func() {
 		if x, _, err = index.Open(path); err == nil {
 			x.Lookup(asked, values)
 		}
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, x.Close()) }()
 	for i, v := range values {
 		if v != change(int64(asked[i]-first)).Value {
-			return errors.New("it answers what is not so")
+			return nil, errors.Join(errors.New("it answers what is not so"), x.Close())
 		}
 	}
-	to.Verify = took(func() { err = x.Verify(context.Background()) })
-	if err != nil {
-		return err
-	}
-	if !cold && answers > 1 {
-		f.Opened = memory()
-		f.rates(x)
-	}
-	return nil
+	return x, nil
 }
 
 // rates measures look-ups and changes. Rounds of what is compared take turns.
