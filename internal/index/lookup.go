@@ -1,5 +1,7 @@
 package index
 
+import "sync/atomic"
+
 // group is how many look-ups are under way at once: their cache misses overlap, which makes them eight times faster than
 // one after the other.
 const group = 128
@@ -17,16 +19,21 @@ func (x *Index) Lookup(digits []uint64, out []uint16) {
 }
 
 func (x *Index) lookup(digits []uint64, out []uint16) {
-	var found [group]*page
+	var words [group]*uint32
 	for i, d := range digits {
-		if block := (d - denseFirst) / blockSize; block < uint64(len(x.pages)) {
-			found[i&(group-1)] = x.pages[block].Load()
+		d -= denseFirst
+		block := d / blockSize
+		if block >= uint64(len(x.pages)) {
+			continue
+		}
+		if p := x.pages[block].Load(); p != nil {
+			words[i&(group-1)] = &p[(d-block*blockSize)>>1]
 		}
 	}
 	out = out[:len(digits)]
 	for i, d := range digits {
-		if p := found[i&(group-1)]; p != nil {
-			out[i] = p.at((d - denseFirst) % blockSize)
+		if w := words[i&(group-1)]; w != nil {
+			out[i] = uint16(atomic.LoadUint32(w) >> ((d - denseFirst) & 1 * 16)) // a block begins with an even number
 		} else {
 			out[i] = x.value(d)
 		}
