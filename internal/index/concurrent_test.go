@@ -188,3 +188,40 @@ func TestFirstLookUpsMeetOnOnePage(t *testing.T) {
 		}
 	}
 }
+
+// TestACarrierIsNeverOlderThanItsValue has the writer change, clear and port one number as fast as it can.
+func TestACarrierIsNeverOlderThanItsValue(t *testing.T) {
+	const number, rule, rounds = uint64(8613800000000), uint16(60000), uint16(50000)
+	x := index.NewOnHeap()
+	for i := range uint64(20) {
+		x.Set(number+1+i, 1, rule)
+	}
+	var over atomic.Bool
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			var carrier [1]uint16
+			for !over.Load() {
+				v, c := x.Get(number)
+				if v == index.Unseen && c != 0 || v != index.Unseen && (c < v || c > rounds) {
+					t.Errorf("%d, %d", v, c)
+					return
+				}
+				if x.Carriers([]uint64{number}, carrier[:]); carrier[0] > rounds {
+					t.Errorf("the others' carrier: %d", carrier[0])
+					return
+				}
+			}
+		})
+	}
+	for range 6 {
+		for round := uint16(1); round <= rounds; round++ {
+			x.Set(number, round, round)
+			if round%2 == 0 {
+				x.Set(number, index.Unseen, 0)
+			}
+		}
+	}
+	over.Store(true)
+	readers.Wait()
+}

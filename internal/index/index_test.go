@@ -69,3 +69,14 @@ func TestOtherNumbersGrow(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatMostNumbersHaveIsTheRule(t *testing.T) {
+	x := index.NewOnHeap()
+	x.Set(8613800000000, 1, 1)
+	for i := range uint64(1000) {
+		x.Set(8613800000001+i, 1, 2)
+	}
+	if n := index.Exceptions(x, 8613800000000); n > 3 {
+		t.Errorf("one number of 1,001 has another carrier and the list has %d words", n)
+	}
+}

@@ -119,20 +119,19 @@ func (x *Index) carriers(digits []uint64, out []uint16) {
 	out = out[:len(digits)]
 	for i, d := range digits {
 		p, s := found[i&(group-1)], lists[i&(group-1)]
-		offset := (d - denseFirst) % blockSize
-		if s == nil || p == nil || s.perhaps(uint16(offset)) {
+		if p == nil || s == nil {
 			_, out[i] = x.Get(d)
 			continue
 		}
-		value := p.at(offset)
-		l := x.leaves[(d-denseFirst)/blockSize/leafSize].Load()
-		switch {
-		case l.serving[(d-denseFirst)/blockSize%leafSize].Load() != s:
-			_, out[i] = x.Get(d) // changed meanwhile: see there
+		d -= denseFirst
+		value := p.at(d % blockSize)
+		switch l := x.leaves[d/blockSize/leafSize].Load(); {
+		case l.serving[d/blockSize%leafSize].Load() != s: // changed meanwhile
+			_, out[i] = x.Get(d + denseFirst)
 		case value == Unseen:
 			out[i] = 0
 		default:
-			out[i] = s.carrier
+			out[i] = s.of(uint16(d % blockSize))
 		}
 	}
 }

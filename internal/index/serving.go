@@ -13,8 +13,8 @@ import (
 type serving struct {
 	carrier uint16
 	except  []uint16
-	// filter has a bit for every 8 offsets: it is zero if none of them is listed, which spares most searches.
-	filter [blockSize/8/64 + 1]uint64
+	// filter has a bit for every 16 offsets: it is zero if none of them is listed, which spares most searches.
+	filter [blockSize/16/64 + 1]uint64
 }
 
 // newServing gives one with its filter.
@@ -28,14 +28,17 @@ func newServing(carrier uint16, except []uint16) *serving {
 		var offsets []uint16
 		_, offsets, rest = next(rest)
 		for _, o := range offsets {
-			s.filter[o>>9] |= 1 << (o >> 3 & 63)
+			s.mark(o)
 		}
 	}
 	return s
 }
 
 // perhaps reports false if an offset is surely not listed.
-func (s *serving) perhaps(offset uint16) bool { return s.filter[offset>>9]>>(offset>>3&63)&1 != 0 }
+func (s *serving) perhaps(offset uint16) bool { return s.filter[offset>>10]>>(offset>>4&63)&1 != 0 }
+
+// mark says of a new list that it has an offset.
+func (s *serving) mark(offset uint16) { s.filter[offset>>10] |= 1 << (offset >> 4 & 63) }
 
 // next cuts the first group off a list.
 func next(list []uint16) (carrier uint16, offsets, rest []uint16) {
@@ -99,7 +102,7 @@ func (s *serving) with(offset, carrier uint16) *serving {
 		return newServing(carrier, out)
 	}
 	longer := &serving{s.carrier, out, s.filter}
-	longer.filter[offset>>9] |= 1 << (offset >> 3 & 63)
+	longer.mark(offset)
 	return longer
 }
 

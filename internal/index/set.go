@@ -42,7 +42,7 @@ func (x *Index) touch(changes []Change) {
 		}
 		if l := x.leaves[d/blockSize/leafSize].Load(); l != nil {
 			if s := l.serving[d/blockSize%leafSize].Load(); s != nil {
-				x.touched += uint64(s.carrier) + s.filter[d%blockSize>>9]
+				x.touched += uint64(s.carrier) + s.filter[d%blockSize>>10]
 			}
 		}
 	}
