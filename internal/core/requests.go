@@ -475,7 +475,7 @@ func (h *Hub) again(tx *store.Tx, now time.Time, who huanxin.Caller, request, ta
 		return none, err
 	}
 	if !views[at].View.Final() {
-		return h.askOnce(tx, now, &rows[at])
+		return h.askOnce(tx, now, rows[at].ID)
 	}
 	return h.askAnew(tx, now, &r, &rows[at].Task)
 }
@@ -499,9 +499,14 @@ func (h *Hub) lockWithNumber(tx *store.Tx, who huanxin.Caller, id string) (huanx
 
 // askOnce puts an open task back into its app's queue. Of one that was answered, which nobody was shown yet, the caller
 // learns no difference.
-func (h *Hub) askOnce(tx *store.Tx, now time.Time, row *store.TaskRow) (huanxin.Task, error) {
+func (h *Hub) askOnce(tx *store.Tx, now time.Time, id huanxin.TaskID) (huanxin.Task, error) {
+	rows, err := tx.TasksByID([]huanxin.TaskID{id}) // its app may be answering
+	if err != nil {
+		return huanxin.Task{}, err
+	}
+	row := rows[id]
 	row.Task = row.Reopen(now, h.durations, h.calendar)
-	return row.Task, tx.UpdateTasks([]store.TaskRow{*row})
+	return row.Task, tx.UpdateTasks([]store.TaskRow{row})
 }
 
 // askAnew makes a new task, with a clock of its own, of one that ended.

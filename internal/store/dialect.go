@@ -164,6 +164,11 @@ func (t *Tx) execEach(q string, args []any, cols ...column) (changed int64, err 
 	return changed, err
 }
 
+// eachLater runs a statement over the rows of cols, at the latest with the commit.
+func (t *Tx) eachLater(q string, args []any, cols ...column) error {
+	return t.each(q, args, cols, func(q string, args []any) error { return t.later(q, args, nil, nil) })
+}
+
 // queryEach runs a query over the rows of cols and gives each row of the results to scan, in no particular order.
 func (t *Tx) queryEach(q string, args []any, scan func(*sql.Rows) error, cols ...column) error {
 	return t.each(q, args, cols, func(q string, args []any) error {

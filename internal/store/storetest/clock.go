@@ -32,6 +32,7 @@ func tasksDue(t *testing.T, s *store.Store) {
 		update = append(update, row)
 	}
 	write(t, s, func(tx *store.Tx) error { return tx.UpdateTasks(update) })
+	mine := []huanxin.RequestID{tasks[0].Request}
 	for _, c := range []struct {
 		now   time.Duration
 		limit int
@@ -43,7 +44,7 @@ func tasksDue(t *testing.T, s *store.Store) {
 		{time.Hour, 2, []huanxin.TaskID{tasks[4].ID, tasks[3].ID}},
 	} {
 		write(t, s, func(tx *store.Tx) error {
-			due, err := tx.TasksDue(start.Add(c.now), c.limit)
+			due, err := tx.TasksDue(mine, start.Add(c.now), c.limit)
 			var got []huanxin.TaskID
 			for _, k := range due {
 				got = append(got, k.ID)
