@@ -69,7 +69,7 @@ type NumberRow struct {
 
 const numberColumns = "n.number, n.phase, n.carrier, n.tenure, n.started_at, n.origin, n.ended_at, n.last_at, n.head"
 
-func scanNumber(r *sql.Rows) (NumberRow, error) {
+func scanNumber(r scanner) (NumberRow, error) {
 	var n NumberRow
 	var number, started, ended, last int64
 	err := r.Scan(&number, &n.Phase, &n.Carrier, &n.Tenure, &started, &n.Origin, &ended, &last, &n.Head)

@@ -164,8 +164,8 @@ func failed(err error, fail func(error) error) error {
 	return fail(err)
 }
 
-// await sends what is held and reads its results.
-func (t *Tx) await() error {
+// Await gets the results of what was asked and is not there yet.
+func (t *Tx) Await() error {
 	if p, ok := t.conn.(*pipeline); ok {
 		return p.flush(t.ctx)
 	}

@@ -25,7 +25,7 @@ func (t *Tx) InsertTasks(tasks []huanxin.Task) error {
 	if err := t.InsertTasksLater(tasks, ErrTaskOpen); err != nil {
 		return err
 	}
-	return t.await()
+	return t.Await()
 }
 
 // InsertTasksLater is InsertTasks, at the latest with the commit: only then the ids are set, and it may be the commit that
