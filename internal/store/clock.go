@@ -75,7 +75,7 @@ func (t *Tx) TasksDue(requests []huanxin.RequestID, now time.Time, limit int) ([
 	// The sum, here and below, keeps planners from the indexes of all open tasks.
 	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.request = r.request {join} requests q ON q.id = t.request
 		WHERE t.open + 0 = 1 AND t.step_at > 0 AND t.step_at <= $1 ORDER BY t.step_at LIMIT $2`+t.lockFree("t"), []any{micros(now), limit},
-		func(r *sql.Rows) error {
+		func(r scanner) error {
 			k, err := scanTask(r)
 			out = append(out, k)
 			return err
@@ -101,7 +101,7 @@ func (t *Tx) WindClocks(requests []huanxin.RequestID, now time.Time) (due int64,
 		return 0, err
 	}
 	err = t.queryEach("SELECT COUNT(*) FROM {rows} {join} clocks c ON c.request = r.request WHERE c.step_at <= $1", []any{micros(now)},
-		func(r *sql.Rows) error {
+		func(r scanner) error {
 			var n int64
 			err := r.Scan(&n)
 			due += n

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"database/sql"
 	"slices"
 	"time"
 
@@ -37,16 +36,12 @@ func (k *TaskRow) Open() OpenTask {
 // OpenTasks gives at most limit of an app's open tasks after an id, in the order of their ids. A state of 0 is any.
 func (t *Tx) OpenTasks(app huanxin.PartyNo, state huanxin.TaskState, after huanxin.TaskID, limit int) ([]OpenTask, error) {
 	const byMark = "CASE WHEN t.id <= (SELECT COALESCE(MAX(task), 0) FROM listed WHERE app = $1) THEN 2 ELSE 1 END"
-	rows, err := t.query(`SELECT t.id, t.request, t.kind, t.tenure, t.state, CASE WHEN t.state = 0 THEN `+byMark+` ELSE 0 END,
+	var out []OpenTask
+	err := t.queryAll(`SELECT t.id, t.request, t.kind, t.tenure, t.state, CASE WHEN t.state = 0 THEN `+byMark+` ELSE 0 END,
 			t.due_at, q.sealed, q.started_at, q.origin
 		FROM tasks t JOIN requests q ON q.id = t.request
 		WHERE t.app = $1 AND t.open = 1 AND t.id > $2 AND ($3 = 0 OR t.state = $3 OR t.state = 0 AND $3 = `+byMark+`)
-		ORDER BY t.id LIMIT $4`, int64(app), int64(after), int64(state), limit)
-	if err != nil {
-		return nil, err
-	}
-	var out []OpenTask
-	err = scanAll(rows, func(r *sql.Rows) error {
+		ORDER BY t.id LIMIT $4`, []any{int64(app), int64(after), int64(state), limit}, func(r scanner) error {
 		var k OpenTask
 		var marked huanxin.TaskState
 		var due, started int64
@@ -121,7 +116,7 @@ func (t *Tx) resolve(rows []TaskRow) error {
 		return nil
 	}
 	marks := map[huanxin.PartyNo]huanxin.TaskID{}
-	if err := t.queryEach("SELECT l.app, l.task FROM {rows} {join} listed l ON l.app = r.app", nil, func(r *sql.Rows) error {
+	if err := t.queryEach("SELECT l.app, l.task FROM {rows} {join} listed l ON l.app = r.app", nil, func(r scanner) error {
 		var app huanxin.PartyNo
 		var task huanxin.TaskID
 		err := r.Scan(&app, &task)

@@ -29,7 +29,7 @@ func (t *Tx) BeginBatch() (huanxin.EventNo, error) {
 
 const eventColumns = "e.id, e.carrier, e.event_id, e.number, e.kind, e.at, e.origin, e.corrects"
 
-func scanEvent(r *sql.Rows, more ...any) (huanxin.Event, error) {
+func scanEvent(r scanner, more ...any) (huanxin.Event, error) {
 	var e huanxin.Event
 	var number, at int64
 	err := r.Scan(append([]any{&e.No, &e.Carrier, &e.ID, &number, &e.Kind, &at, &e.Origin, &e.Corrects}, more...)...)
@@ -46,7 +46,7 @@ func (t *Tx) KnownEvents(carrier huanxin.PartyNo, ids []string) (map[string]huan
 		return known, nil
 	}
 	err := t.queryEach("SELECT "+eventColumns+" FROM {rows} {join} events e ON e.carrier = $1 AND e.event_id = r.event_id",
-		[]any{int64(carrier)}, func(r *sql.Rows) error {
+		[]any{int64(carrier)}, func(r scanner) error {
 			e, err := scanEvent(r)
 			known[e.ID] = e
 			return err
@@ -87,7 +87,7 @@ func (t *Tx) Standings(numbers []huanxin.Number) (map[huanxin.Number]NumberRow, 
 		return out, nil
 	}
 	err := t.queryEach("SELECT "+numberColumns+" FROM {rows} {join} numbers n ON n.number = r.number", nil,
-		func(r *sql.Rows) error {
+		func(r scanner) error {
 			n, err := scanNumber(r)
 			out[n.Number] = n
 			return err

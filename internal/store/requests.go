@@ -132,7 +132,7 @@ func (t *Tx) AbortTenures(tenures []huanxin.TenureID, now time.Time) (int64, err
 	}
 	var requests []int64
 	if err := t.queryEach(`SELECT q.id FROM {rows} {join} requests q ON q.tenure = r.tenure
-		WHERE q.cancelled_at = 0 AND q.aborted_at = 0`+t.lock("q"), nil, func(r *sql.Rows) error {
+		WHERE q.cancelled_at = 0 AND q.aborted_at = 0`+t.lock("q"), nil, func(r scanner) error {
 		var id int64
 		err := r.Scan(&id)
 		requests = append(requests, id)

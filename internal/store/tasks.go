@@ -104,29 +104,25 @@ type TaskRow struct {
 const taskColumns = `t.id, t.request, t.app, t.kind, t.tenure, t.state, t.created_at, t.release_at, t.due_at, t.last_step, t.step_at,
 	t.pauses, t.retry_at, t.failures, t.outcome, t.reason, t.late, t.answers, t.asked_at, t.ended_at, q.sealed, q.started_at, q.origin, q.cancelled_at`
 
-func scanTask(r *sql.Rows) (TaskRow, error) {
+func scanTask(r scanner) (TaskRow, error) {
 	var k TaskRow
-	var created, release, due, step, retry, asked, ended, started, cancelled int64
+	var created, release, due, step, retry, late, asked, ended, started, cancelled int64
 	var pauses string
 	err := r.Scan(&k.ID, &k.Request, &k.App, &k.Kind, &k.Tenure, &k.State, &created, &release, &due, &k.Last, &step,
-		&pauses, &retry, &k.Failures, &k.Outcome, &k.Reason, &k.Late, &k.Answers, &asked, &ended, &k.Sealed, &started, &k.Origin, &cancelled)
+		&pauses, &retry, &k.Failures, &k.Outcome, &k.Reason, &late, &k.Answers, &asked, &ended, &k.Sealed, &started, &k.Origin, &cancelled)
 	if err != nil {
 		return k, err
 	}
 	k.CreatedAt, k.Release, k.DueAt, k.StepAt = fromMicros(created), fromMicros(release), fromMicros(due), fromMicros(step)
 	k.RetryAt, k.AskedAt, k.EndedAt, k.StartedAt = fromMicros(retry), fromMicros(asked), fromMicros(ended), fromMicros(started)
-	k.Cancelled = cancelled != 0
+	k.Late, k.Cancelled = late != 0, cancelled != 0
 	k.Pauses, err = parsePauses(pauses)
 	return k, err
 }
 
 func (t *Tx) tasks(q string, args ...any) ([]TaskRow, error) {
-	rows, err := t.query(q, args...)
-	if err != nil {
-		return nil, err
-	}
 	var out []TaskRow
-	err = scanAll(rows, func(r *sql.Rows) error {
+	err := t.queryAll(q, args, func(r scanner) error {
 		k, err := scanTask(r)
 		out = append(out, k)
 		return err
@@ -155,7 +151,7 @@ func (t *Tx) TasksByID(ids []huanxin.TaskID) (map[huanxin.TaskID]TaskRow, error)
 	slices.Sort(list)
 	var rows []TaskRow
 	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.id = r.id {join} requests q ON q.id = t.request `+t.lockInOrder("t", "id"), nil,
-		func(r *sql.Rows) error {
+		func(r scanner) error {
 			k, err := scanTask(r)
 			rows = append(rows, k)
 			return err
