@@ -277,25 +277,23 @@ func (t *Tx) BeginReport(carrier huanxin.PartyNo, client string, now time.Time) 
 	if err != nil {
 		return 0, err
 	}
-	_, err = t.exec(`INSERT INTO reports (id, carrier, client, started_at, finished_at, accepted, duplicates, rejected, complete_until)
-		VALUES ($1, $2, $3, $4, 0, 0, 0, 0, 0)`, id, int64(carrier), client, micros(now))
-	return id, err
+	return id, t.later(`INSERT INTO reports (id, carrier, client, started_at, finished_at, accepted, duplicates, rejected, complete_until)
+		VALUES ($1, $2, $3, $4, 0, 0, 0, 0, 0)`, []any{id, int64(carrier), client, micros(now)}, nil, nil)
 }
 
 // FinishReport writes what became of a report. With advance its CompleteUntil is the carrier's word that it has told
 // everything until then, which never moves back.
 func (t *Tx) FinishReport(r Report, advance bool) error {
-	if _, err := t.exec(`UPDATE reports SET finished_at = $1, accepted = $2, duplicates = $3, rejected = $4, complete_until = $5
-		WHERE id = $6`, micros(r.FinishedAt), r.Accepted, r.Duplicates, r.Rejected, micros(r.CompleteUntil), r.ID); err != nil {
+	if err := t.later(`UPDATE reports SET finished_at = $1, accepted = $2, duplicates = $3, rejected = $4, complete_until = $5
+		WHERE id = $6`, []any{micros(r.FinishedAt), r.Accepted, r.Duplicates, r.Rejected, micros(r.CompleteUntil), r.ID}, nil, nil); err != nil {
 		return err
 	}
 	if !advance {
 		return nil
 	}
-	_, err := t.exec(`INSERT INTO coverage (carrier, covered_since, complete_until) VALUES ($1, 0, $2)
+	return t.later(`INSERT INTO coverage (carrier, covered_since, complete_until) VALUES ($1, 0, $2)
 		ON CONFLICT (carrier) DO UPDATE SET complete_until = excluded.complete_until
-		WHERE excluded.complete_until > coverage.complete_until`, int64(r.Carrier), micros(r.CompleteUntil))
-	return err
+		WHERE excluded.complete_until > coverage.complete_until`, []any{int64(r.Carrier), micros(r.CompleteUntil)}, nil, nil)
 }
 
 // CompleteUntil gives until when a carrier has told everything; zero: it never said.
