@@ -26,7 +26,9 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 	c := pgtest.New(t, pgtest.Fast, "autovacuum=off", "shared_buffers=512MB")
 	url, err := c.CreateDatabase("plans")
 	must(t, err)
-	must(t, open(t, url).Ping(t.Context()))
+	made, err := store.Open(t.Context(), url)
+	must(t, err)
+	must(t, made.Close()) // so that it has reported what making the tables took
 	db := raw(t, url)
 	for _, q := range []string{
 		fmt.Sprintf(`INSERT INTO requests SELECT i, 'sealed', ('lookup ' || i)::bytea, i, 1, 2, 1, 1, 1, 1, 1, 1, 0, 0 FROM generate_series(1, %d) i`, tasks/perRequest),
