@@ -37,14 +37,14 @@ func (t *Tx) InsertTasksLater(tasks []huanxin.Task, taskOpen error) error {
 	n := len(tasks)
 	nth, request, app, kind, tenure := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	created, release, due, step := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-	clocks := clocks{}
+	steps := clocks{}
 	for i := range tasks {
 		k := &tasks[i]
-		clocks.add(k)
+		steps.add(k)
 		nth[i], request[i], app[i], kind[i], tenure[i] = int64(i), int64(k.Request), int64(k.App), int64(k.Kind), int64(k.Tenure)
 		created[i], release[i], due[i], step[i] = micros(k.CreatedAt), micros(k.Release), micros(k.DueAt), micros(k.StepAt)
 	}
-	if err := t.setEarlier(clocks); err != nil {
+	if err := t.setEarlier(steps); err != nil {
 		return err
 	}
 	return t.insertTasks(func(first int64) {
@@ -177,10 +177,10 @@ func (t *Tx) UpdateTasks(rows []TaskRow) error {
 	step, retry, failures, outcome := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	reason, late, answers, pauses := make([]int64, n), make([]int64, n), make([]int64, n), make([]string, n)
 	asked, ended := make([]int64, n), make([]int64, n)
-	clocks := clocks{}
+	steps := clocks{}
 	for i := range rows {
 		k := &rows[i]
-		clocks.add(&k.Task)
+		steps.add(&k.Task)
 		id[i], state[i], open[i], due[i], last[i] = int64(k.ID), k.stored(), bit(k.State.Open()), micros(k.DueAt), int64(k.Last)
 		step[i], retry[i], failures[i], outcome[i] = micros(k.StepAt), micros(k.RetryAt), int64(k.Failures), int64(k.Outcome)
 		reason[i], late[i], answers[i] = int64(k.Reason), bit(k.Late), int64(k.Answers)
@@ -197,7 +197,7 @@ func (t *Tx) UpdateTasks(rows []TaskRow) error {
 	if err != nil {
 		return err
 	}
-	return t.setEarlier(clocks)
+	return t.setEarlier(steps)
 }
 
 // CloseTasks writes that tasks were answered for good, in time: it is UpdateTasks for those of which nothing else has
