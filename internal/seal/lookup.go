@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"hash"
 	"sync"
 
@@ -72,4 +73,31 @@ func (k *Keys) MAC(data []byte) []byte {
 	copy(out[4:], m.Sum(m.out[:0]))
 	l.macs.Put(m)
 	return out
+}
+
+// HistorySize is the length of a history value in hexadecimal digits.
+const HistorySize = 32
+
+// History gives the value that names a number's imported history: 16 bytes of HMAC-SHA-256, in hexadecimal. It shows
+// outside, so it is none by which a sealed number is found.
+func (k *Keys) History(n huanxin.Number) string { return k.lookups[0].history(n) }
+
+// OlderHistory gives the values of n under the keys that are not the current one any more.
+func (k *Keys) OlderHistory(n huanxin.Number) (older []string) {
+	for _, l := range k.lookups[1:] {
+		older = append(older, l.history(n))
+	}
+	return older
+}
+
+func (l *lookupKey) history(n huanxin.Number) string {
+	m := l.macs.Get().(*mac)
+	m.Reset()
+	m.in[0] = 'h'
+	binary.BigEndian.PutUint64(m.in[1:], n.Digits())
+	m.Write(m.in[:])
+	var text [HistorySize]byte
+	hex.Encode(text[:], m.Sum(m.out[:0])[:HistorySize/2])
+	l.macs.Put(m)
+	return string(text[:])
 }
