@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"io"
 	"iter"
 	"net/http"
 	"time"
@@ -103,7 +104,7 @@ func (a *api) importHistory(w http.ResponseWriter, r *http.Request) error {
 		told.CompleteUntil = until.Time()
 	}
 	body := iter.Seq2[Line[historyLine], error](func(func(Line[historyLine], error) bool) {})
-	if r.ContentLength != 0 { // without lines it states what it is told, whatever its content type
+	if !bodyless(r) { // without lines it states what it is told, whatever its content type
 		var err error
 		if body, err = readLines[historyLine](r); err != nil {
 			return err
@@ -118,6 +119,16 @@ func (a *api) importHistory(w http.ResponseWriter, r *http.Request) error {
 		out.CoveredSince = &date{huanxin.DateOf(got.CoveredSince, a.zone)}
 	}
 	return writeJSON(w, http.StatusOK, out)
+}
+
+// bodyless reports whether nothing was sent. Of a body of unknown length and without a content type it reads a byte, for with
+// one it is refused anyway.
+func bodyless(r *http.Request) bool {
+	if r.ContentLength >= 0 || r.Header.Get("Content-Type") != "" {
+		return r.ContentLength == 0
+	}
+	_, err := io.ReadFull(r.Body, make([]byte, 1))
+	return err == io.EOF
 }
 
 func tenureOf(l *Line[historyLine]) core.HistoryLine {
