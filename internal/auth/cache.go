@@ -19,6 +19,7 @@ const (
 type grant struct {
 	client  string
 	scopes  huanxin.Scopes
+	bound   huanxin.Bound
 	exp     time.Time // skew included
 	checked time.Time
 	ring    *ringKeys // the keys it was verified with

@@ -74,6 +74,9 @@ func (h *Hub) BeginChecks(ctx context.Context, who huanxin.Caller, scope huanxin
 		h.recordRefusal(ctx, h.refusalEntry(who, "checks"), err)
 		return nil, err
 	}
+	if err := h.stillBound(ctx, who.Bound); err != nil {
+		return nil, err
+	}
 	c := &Checks{h: h, who: who}
 	return c, c.Renew(ctx)
 }
@@ -97,6 +100,9 @@ func (c *Checks) AsOf() int64 { return c.asOf }
 
 // Answer decides checks by the table of DOMAIN.md §5. out is as long as in. An error is a fault of ours.
 func (c *Checks) Answer(ctx context.Context, in []Check, out []Checked) error {
+	if err := c.ownNumberOnly(in); err != nil {
+		return err
+	}
 	c.open = c.open[:0]
 	if c.index == nil {
 		for i := range in {
