@@ -66,6 +66,11 @@ type Checks struct {
 	marks    []uint16
 	carriers []uint16
 	open     []int // checks that only the store can answer
+
+	one struct { // room for a single check, as most calls have
+		digits [1]uint64
+		marks  [1]uint16
+	}
 }
 
 // BeginChecks lets a caller with a scope ask. A check may be asked with numbers.check, or on CAMARA's path with its own scope.
@@ -78,6 +83,7 @@ func (h *Hub) BeginChecks(ctx context.Context, who huanxin.Caller, scope huanxin
 		return nil, err
 	}
 	c := &Checks{h: h, who: who}
+	c.digits, c.marks = c.one.digits[:0], c.one.marks[:0]
 	return c, c.Renew(ctx)
 }
 

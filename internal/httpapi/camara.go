@@ -82,7 +82,7 @@ func (a *api) checkRecycling(w http.ResponseWriter, r *http.Request) error {
 	}
 	h := w.Header()
 	h["Content-Type"] = contentJSON
-	h["X-Correlator"] = []string{correlatorOf(r)}
+	correlate(h, x, r)
 	_, _ = w.Write(body) // the other end is gone, which is its own affair
 	return nil
 }

@@ -97,7 +97,7 @@ func writeCamara(w http.ResponseWriter, r *http.Request, e *huanxin.Error) strin
 		}
 		h := w.Header()
 		h["Content-Type"] = contentJSON
-		h["X-Correlator"] = []string{correlatorOf(r)}
+		correlate(h, exchangeFrom(r.Context()), r)
 		w.WriteHeader(c.status)
 		_, _ = io.WriteString(w, `{"status":`+strconv.Itoa(c.status)+`,"code":"`+c.code+`","message":"`+c.message+`"}`)
 		break
@@ -149,12 +149,13 @@ var inCorrelator = func() (t [256]bool) {
 	return t
 }()
 
-// correlatorOf gives the request's x-correlator, or the request's id where it has none that could be given back.
-func correlatorOf(r *http.Request) string {
-	if given := r.Header["X-Correlator"]; len(given) == 1 && given[0] != "" && correlator(given[0]).well() {
-		return given[0]
+// correlate gives the answer the request's x-correlator, or the request's id where it has none that could be given back.
+func correlate(h http.Header, x *exchange, r *http.Request) {
+	given := r.Header["X-Correlator"]
+	if len(given) != 1 || given[0] == "" || !correlator(given[0]).well() {
+		given = x.ids[:]
 	}
-	return RequestIDFrom(r.Context())
+	h["X-Correlator"] = given
 }
 
 // checkCorrelator refuses one that is not of the pattern: "error 400 - INVALID_ARGUMENT MUST be returned" (CAMARA API Design Guide of

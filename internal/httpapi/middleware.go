@@ -26,6 +26,7 @@ type exchange struct {
 		errorsAt(*http.Request) ErrorWriter
 	}
 	id      string
+	ids     [1]string // as a header has it
 	pattern string // the route's path as it stands in the table
 	route   *Route
 	caller  huanxin.Caller
@@ -115,12 +116,13 @@ func (f *Front) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		x := &exchange{Context: r.Context(), id: newRequestID(), response: response{ResponseWriter: w}}
+		x.ids[0] = x.id
 		if mux != nil {
 			x.forms = mux
 		}
 		r = r.WithContext(x)
 		h := w.Header()
-		h["X-Request-Id"] = []string{x.id}
+		h["X-Request-Id"] = x.ids[:]
 		h["X-Content-Type-Options"] = noSniff
 		h["Referrer-Policy"] = noReferrer
 		returned := false
@@ -169,17 +171,19 @@ func (f *Front) record(r *http.Request, x *exchange, began time.Time, returned b
 		return
 	}
 	line := slog.NewRecord(began.Add(took), slog.LevelInfo, "request", 0) // from nowhere in particular: that is not looked up
-	line.AddAttrs(slog.String("request_id", x.id), slog.String("method", method), slog.String("route", route),
+	var all [10]slog.Attr
+	attrs := append(all[:0], slog.String("request_id", x.id), slog.String("method", method), slog.String("route", route),
 		slog.Int("status", status), slog.Duration("took", took), slog.Int64("bytes", x.response.bytes))
 	if x.code != "" {
-		line.AddAttrs(slog.String("code", x.code))
+		attrs = append(attrs, slog.String("code", x.code))
 	}
 	if x.caller.Party != nil {
-		line.AddAttrs(slog.String("client", x.caller.Client), slog.String("party", x.caller.Party.ID))
+		attrs = append(attrs, slog.String("client", x.caller.Client), slog.String("party", x.caller.Party.ID))
 	}
 	if !returned {
-		line.AddAttrs(slog.Bool("aborted", true))
+		attrs = append(attrs, slog.Bool("aborted", true))
 	}
+	line.AddAttrs(attrs...)
 	_ = h.Handle(r.Context(), line)
 }
 
