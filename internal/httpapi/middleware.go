@@ -27,7 +27,7 @@ type exchange struct {
 	}
 	id      string
 	ids     [1]string // as a header has it
-	pattern string // the route's path as it stands in the table
+	pattern string    // the route's path as it stands in the table
 	route   *Route
 	caller  huanxin.Caller
 	code    string // of the problem that was answered
@@ -124,7 +124,6 @@ func (f *Front) Wrap(next http.Handler) http.Handler {
 		h := w.Header()
 		h["X-Request-Id"] = x.ids[:]
 		h["X-Content-Type-Options"] = noSniff
-		h["Referrer-Policy"] = noReferrer
 		returned := false
 		defer func() {
 			f.inFlight.Add(-1)
@@ -246,24 +245,38 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
-		w.status = status
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *response) Write(p []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
 }
 
+// begin adds what a browser must be told of an answer that it might show: all but plain JSON, which with nosniff it never
+// takes for a page. Every header is paid for with every answer.
+func (w *response) begin(status int) {
+	w.status = status
+	h := w.Header()
+	if t := h["Content-Type"]; len(t) == 1 && t[0] == typeJSON {
+		return
+	}
+	h["Referrer-Policy"] = noReferrer
+	if h["Content-Security-Policy"] == nil {
+		h["Content-Security-Policy"] = noContent
+	}
+}
+
 // FlushError sends what was written; the headers, too, if they were not.
 func (w *response) FlushError() error {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }

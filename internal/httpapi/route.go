@@ -153,9 +153,7 @@ func (m *mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		rw = &response{ResponseWriter: w}
 	}
-	h := w.Header()
-	h["Cache-Control"] = noStore
-	h["Content-Security-Policy"] = noContent
+	w.Header()["Cache-Control"] = noStore
 	defer m.recovered(rw, r)
 	if h := m.plain[methodPath{r.Method, r.URL.Path}]; h != nil && r.URL.RawPath == "" {
 		h.ServeHTTP(rw, r)
@@ -168,7 +166,7 @@ func (m *mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.tree.ServeHTTP(rw, r)
 }
 
-// Header values that every answer begins with. They are shared: whoever wants another one sets it in its place.
+// Header values that many answers have. They are shared: whoever wants another one sets it in its place.
 var (
 	noStore     = []string{"no-store"}
 	noContent   = []string{"default-src 'none'; frame-ancestors 'none'"}
