@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,6 +55,7 @@ type world struct {
 	t      *testing.T
 	spec   spec
 	tokens map[string]string
+	keys   keys
 	now    time.Time // whole seconds, when the test began
 
 	postgres string // the database's URL; empty: SQLite
@@ -442,6 +444,18 @@ func refused(t testing.TB, what string, err error, code string) {
 	if got := codeOf(err); got != code {
 		t.Errorf("%s: got %v, want %s", what, err, code)
 	}
+}
+
+// decoded gives the claims of a JWT.
+func decoded(t *testing.T, token string) string {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("no JWT: %s", token)
+	}
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	must(t, err)
+	return string(text)
 }
 
 func query(pairs ...string) string {
