@@ -203,6 +203,7 @@ var endpoints = map[string]endpoint{
 	"POST /oauth2/token":                          nil, // in OAuth's own form: TestTheTokenEndpointRefusesBadInput
 	"GET /.well-known/oauth-authorization-server": nothingToSay,
 	"GET /jwks.json":                              nothingToSay,
+	"POST /number-recycling/v0.2/check":           nil, // in CAMARA's own form: camara_test.go
 	"POST /v1/number-events":                      badReports,
 	"POST /v1/history":                            badHistory,
 	"POST /v1/requests":                           badRequests,
@@ -233,7 +234,9 @@ func TestEveryEndpointRefusesBadInput(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				s.t, s.world.t = t, t
 				defer func() { s.world.t = w.t }()
-				s.run(t, s.everywhere(rt))
+				if rt.Errors == nil {
+					s.run(t, s.everywhere(rt))
+				}
 				if particular != nil {
 					s.run(t, particular(s))
 				}
