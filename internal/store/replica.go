@@ -22,6 +22,11 @@ func (t *Tx) ReplicaGrant(party huanxin.PartyNo) (grant huanxin.ReplicaGrant, er
 	if err := t.lockReplica(party); err != nil {
 		return huanxin.NoReplica, err
 	}
+	return t.ReplicaGranted(party)
+}
+
+// ReplicaGranted gives what a party's contract grants.
+func (t *Tx) ReplicaGranted(party huanxin.PartyNo) (grant huanxin.ReplicaGrant, err error) {
 	_, err = t.queryRow("SELECT replica FROM parties WHERE no = $1", []any{int64(party)}, &grant)
 	return grant, err
 }
