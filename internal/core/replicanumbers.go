@@ -35,7 +35,9 @@ func (h *Hub) RemoveReplicaNumbers(ctx context.Context, who huanxin.Caller, line
 	return h.changeReplica(ctx, who, "replica.remove", true, lines)
 }
 
-func mayReplicate(who huanxin.Caller) error { return who.May(huanxin.AppParty, huanxin.ScopeNumbersCheck) }
+func mayReplicate(who huanxin.Caller) error {
+	return who.May(huanxin.AppParty, huanxin.ScopeNumbersCheck)
+}
 
 func (h *Hub) changeReplica(ctx context.Context, who huanxin.Caller, action string, remove bool, lines iter.Seq2[ReplicaLine, error]) (Receipt, error) {
 	c := &replicaChange{h: h, who: who, action: action, remove: remove}
