@@ -5,18 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
-	"io"
 	"iter"
 	"net/http"
-	"strings"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/core"
 	"github.com/huanxin-platform/huanxin/internal/index/replica"
+	"github.com/huanxin-platform/huanxin/internal/lines"
 )
 
 // replicaRoutes is what an app does about its replica of the number index.
@@ -36,7 +32,7 @@ func (a *api) replicaRoutes() []Route {
 			Description: "What the app's contract in the registry grants: the numbers it uploaded, or all. The body is a snapshot of the index, " +
 				"followed by its manifest, a JWT with the typ " + replica.Type + " that a key of /jwks.json signed, the JWT's length (8 bytes, little-endian) and the 8 bytes HXREPL1\\n. " +
 				"A body that does not end so has broken off. It holds days and no times. Every pull is recorded. Accept-Encoding may name zstd or gzip.",
-			Scope: huanxin.ScopeNumbersCheck, Party: huanxin.AppParty, Answer: &Content{nil, []string{replica.ContentType}},
+			Scope: huanxin.ScopeNumbersCheck, Party: huanxin.AppParty, Answer: &Content{Types: []string{replica.ContentType}},
 			Codes: []string{"no_contract", "overloaded"}, Handler: a.pull},
 	}
 }
@@ -77,7 +73,7 @@ func (a *api) pull(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := &replicaWriter{w: w, encoding: encodingOf(r), digest: sha256.New()}
+	out := &replicaWriter{w: w, encoding: lines.Encoding(r.Header.Get("Accept-Encoding")), digest: sha256.New()}
 	err = a.send(r, p, out)
 	if ended := p.End(ctx, err == nil); err == nil {
 		err = ended
@@ -108,16 +104,13 @@ type replicaWriter struct {
 	w        http.ResponseWriter
 	encoding string
 	digest   hash.Hash
-	body     io.Writer      // nil before the first byte
-	packer   io.WriteCloser // nil: none
-	failed   error          // of the connection
+	body     lines.Compressor // nil before the first byte
+	failed   error            // of the connection
 }
 
 func (o *replicaWriter) Write(b []byte) (int, error) {
 	if o.body == nil {
-		if err := o.begin(); err != nil {
-			return 0, err
-		}
+		o.begin()
 	}
 	_, _ = o.digest.Write(b)
 	n, err := o.body.Write(b)
@@ -127,49 +120,18 @@ func (o *replicaWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (o *replicaWriter) begin() (err error) {
+func (o *replicaWriter) begin() {
 	o.w.Header().Set("Content-Type", replica.ContentType)
 	o.w.Header().Set("Vary", "Accept-Encoding")
-	o.body = o.w
-	switch o.encoding {
-	case "zstd":
-		o.packer, err = zstd.NewWriter(o.w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
-	case "gzip":
-		o.packer, err = gzip.NewWriterLevel(o.w, gzip.BestSpeed)
-	}
-	if o.packer != nil {
-		o.body = o.packer
+	if o.encoding != "" {
 		o.w.Header().Set("Content-Encoding", o.encoding)
 	}
-	return err
+	o.body = lines.Compress(o.encoding, o.w)
 }
 
 func (o *replicaWriter) finish() error {
-	if o.packer != nil {
-		if err := o.packer.Close(); err != nil {
-			o.failed = err
-			return err
-		}
+	if o.failed = o.body.Close(); o.failed == nil {
+		o.failed = http.NewResponseController(o.w).Flush()
 	}
-	if err := http.NewResponseController(o.w).Flush(); err != nil {
-		o.failed = err
-		return err
-	}
-	return nil
-}
-
-// encodingOf gives zstd or gzip if the client takes it (RFC 9110 §12.5.3), the first of them that it does, else nothing.
-func encodingOf(r *http.Request) string {
-	taken := map[string]bool{}
-	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
-		name, weight, _ := strings.Cut(part, ";")
-		q := strings.TrimSpace(strings.TrimPrefix(strings.ReplaceAll(strings.TrimSpace(weight), " ", ""), "q="))
-		taken[strings.ToLower(strings.TrimSpace(name))] = q == "" || strings.Trim(q, "0.") != ""
-	}
-	for _, name := range []string{"zstd", "gzip"} {
-		if taken[name] {
-			return name
-		}
-	}
-	return ""
+	return o.failed
 }
