@@ -37,6 +37,7 @@ func commands() []command {
 		{"party", "add, list or disable carriers, apps and regulators", party},
 		{"client", "add the programs of a party, or rotate their credentials", client},
 		{"key", "rotate the hub's signing key", key},
+		{"replica", "an app's local copy of the number index: upload numbers, pull, verify", replicaCommand},
 		{"version", "say which version this is", version},
 	}
 }
@@ -74,6 +75,8 @@ func run(ctx context.Context, args []string) int {
 			return exitDone
 		case errors.Is(err, errUsage):
 			return exitUsage
+		case errors.Is(err, errBadLines):
+			return exitBadLines
 		default:
 			fmt.Fprintln(os.Stderr, "huanxin "+c.name+":", err)
 			if _, ours := errors.AsType[*huanxin.Error](err); ours && huanxin.KindOf(err) == huanxin.Invalid {
