@@ -73,7 +73,7 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 	h := &Hub{store: o.Store, keys: o.Keys, calendar: o.Calendar, durations: o.Durations, log: o.Log, hint: make(chan struct{}, 1),
 		snapshotPath: o.Checks.Snapshot, lateAfter: o.Checks.LateAfter, sequenced: make(chan struct{}, 1)}
 	h.checking.covered.Store(&covered{})
-	h.replicas.pulls, h.replicas.looking = map[huanxin.PartyNo]bool{}, make(chan struct{}, 1)
+	h.replicas.row, h.replicas.looking, h.replicas.pulls = replicaRow, make(chan struct{}, 1), map[huanxin.PartyNo]bool{}
 	if h.replicaNumbers = o.ReplicaNumbers; h.replicaNumbers <= 0 {
 		h.replicaNumbers = defaultReplicaNumbers
 	}

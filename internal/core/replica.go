@@ -18,6 +18,7 @@ import (
 // replicas is the pulls that are under way.
 type replicas struct {
 	use     sync.RWMutex  // read-held by every pull, so that nobody takes the index away
+	row     int           // how many numbers a full row holds
 	looking chan struct{} // held by the one who reads a whole list of uploaded numbers, for it may be long
 
 	mu    sync.Mutex
