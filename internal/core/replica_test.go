@@ -451,7 +451,7 @@ func TestTheListHasAnEnd(t *testing.T) {
 			}
 		}
 		check(w.uploads("chat", some(0, 90)...), 90, 0, 0)
-		check(w.uploads("chat", some(0, 10)...), 10, 0, 0) // nobody looks
+		check(w.uploads("chat", some(0, 10)...), 10, 0, 0)  // nobody looks
 		check(w.uploads("chat", some(0, 90)...), 10, 80, 0) // it is looked into, and has room for the last ten
 		check(w.uploads("chat", some(80, 105)...), 10, 10, 5)
 		check(w.uploads("chat", some(200, 240)...), 0, 0, 40)
