@@ -159,7 +159,7 @@ func (c *replicaChange) write(ctx context.Context, digits []uint64, good, reject
 			return err
 		}
 		// What was taken out is kept, too, until the rows are put together.
-		most, n := c.h.replicaNumbers, int64(len(digits))
+		most, n := c.h.replicas.most, int64(len(digits))
 		if !c.remove && uploaded+n > most || all+n > 2*max(most, int64(c.h.replicas.row)) {
 			return errListFull
 		}
@@ -187,7 +187,7 @@ func (c *replicaChange) fitting(ctx context.Context, lines []ReplicaLine, digits
 		_, in := slices.BinarySearch(list, d)
 		return in
 	})
-	room := int(max(c.h.replicaNumbers-int64(len(list)), 0))
+	room := int(max(c.h.replicas.most-int64(len(list)), 0))
 	if len(fresh) <= room {
 		return fresh, nil
 	}

@@ -397,3 +397,130 @@ func TestMoreChecksThanADocumentHoldsAreRefused(t *testing.T) {
 		t.Errorf("text/plain: %d", a.status)
 	}
 }
+
+// document makes a document of one check a T, on days that lie so far back.
+func (w *world) document(number string, back ...float64) call {
+	var checks []string
+	for _, b := range back {
+		checks = append(checks, fmt.Sprintf(`{"number":%q,"since":%q}`, number, w.day(b)))
+	}
+	return call{method: "POST", path: "/v1/checks", as: "shop", body: `{"checks":[` + strings.Join(checks, ",") + `]}`,
+		header: map[string]string{"Content-Type": "application/json"}}
+}
+
+// limited checks a refusal for being too much.
+func limited(t *testing.T, a answer, code string) {
+	t.Helper()
+	after, err := strconv.Atoi(a.header.Get("Retry-After"))
+	if a.status != 429 || a.Code != code || err != nil || after < 1 {
+		t.Errorf("%d %s, Retry-After %q; want 429 %s", a.status, a.Code, a.header.Get("Retry-After"), code)
+	}
+}
+
+func TestAStartCannotBeFoundByHalving(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, w *world) {
+		toldLives(t, w)
+		for i := range 8 {
+			if a := w.do(w.document(recycled, float64(400-20*i))); a.status != 200 {
+				t.Fatalf("T %d: %d %s", i, a.status, a.Code)
+			}
+		}
+		limited(t, w.do(w.document(recycled, 55)), "too_many_times")
+		if a := w.do(w.document(recycled, 400)); a.status != 200 {
+			t.Errorf("a T that was asked before: %d %s", a.status, a.Code)
+		}
+		if a := w.do(w.document(handed, 55)); a.status != 200 {
+			t.Errorf("another number: %d %s", a.status, a.Code)
+		}
+		// Among others it is an error of its own, in documents and in lines, and another client of the party is no way around it.
+		mixed := w.document(recycled, 54)
+		mixed.body = strings.Replace(mixed.body, "[", `[{"number":"`+kept+`","since":"`+w.day(100)+`"},`, 1)
+		a := w.do(mixed)
+		var out struct {
+			Results []struct {
+				Outcome string
+				Error   *struct{ Code string }
+			}
+		}
+		a.into(t, &out)
+		if a.status != 200 || out.Results[0].Outcome != "UNCHANGED" || out.Results[1].Outcome != "" || out.Results[1].Error.Code != "too_many_times" {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		second := w.AddClient("shop-2", "shop", nil, "numbers.check")
+		token, err := client.New(client.Options{URL: w.URL, ID: second.ID, Secret: second.Secret}).Token(t.Context())
+		must(t, err)
+		c := w.document(recycled, 53)
+		c.as, c.header["Authorization"] = "", "Bearer "+token
+		limited(t, w.do(c), "too_many_times")
+		_, lines := w.streamed("text/csv", "number,since\n"+recycled+","+w.day(52)+"\n"+kept+","+w.day(100)+"\n")
+		if !strings.HasSuffix(lines[1], ",,,too_many_times") || !strings.HasSuffix(lines[2], ",UNCHANGED,,") {
+			t.Errorf("lines: %q", lines)
+		}
+	})
+}
+
+func TestAClientThatIsTooFastIsToldWhenToComeBackAndAStreamIsSlowed(t *testing.T) {
+	w := startWorld(t)
+	toldLives(t, w)
+	w.Limit("shop", 50_000, 0)
+	var refused answer
+	for i := 0; i < 400 && refused.status != 429; i++ { // a burst is 100,000
+		c := w.document(kept)
+		c.body = `{"checks":[` + strings.Repeat(`{"number":"`+kept+`","since":"`+w.day(100)+`"},`, 4999) + `{"number":"` + kept + `","since":"` + w.day(100) + `"}]}`
+		refused = w.do(c)
+	}
+	limited(t, refused, "rate_limited")
+	_, lines := w.streamed("application/x-ndjson", strings.Repeat(`{"number":"`+kept+`","since":"`+w.day(100)+`"}`+"\n", 3000))
+	equal(t, "lines of a stream", len(lines), 3000)
+	for _, l := range lines {
+		if !strings.HasSuffix(l, `"UNCHANGED"}`) {
+			t.Fatal(l)
+		}
+	}
+}
+
+func TestADaysQuotaIsSharedAndEnds(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, w *world) {
+		toldLives(t, w)
+		w.Limit("shop", 0, 10)
+		_, lines := w.streamed("application/x-ndjson", strings.Repeat(`{"number":"`+kept+`","since":"`+w.day(100)+`"}`+"\n", 12))
+		for i, l := range lines {
+			if answered := strings.HasSuffix(l, `"UNCHANGED"}`); answered != (i < 10) || !answered && !strings.Contains(l, `"error":{"code":"quota_exceeded"`) {
+				t.Errorf("line %d: %s", i, l)
+			}
+		}
+		limited(t, w.do(w.document(kept, 100)), "quota_exceeded")
+		db := w.open()
+		eventually(t, "what was asked is written down", 20*time.Second, func() bool {
+			var checks, unchanged int
+			err := db.QueryRow("SELECT checks, unchanged FROM usage WHERE client = 'shop'").Scan(&checks, &unchanged)
+			return err == nil && checks == 10 && unchanged == 10
+		})
+		w.Limit("shop", 0, -1)
+		if a := w.do(w.document(kept, 100)); a.status != 200 {
+			t.Errorf("without a limit: %d %s", a.status, a.Code)
+		}
+	})
+}
+
+func TestASearchForNumbersRaisesAnAlert(t *testing.T) {
+	w := startWorld(t)
+	toldLives(t, w)
+	var rows strings.Builder
+	rows.WriteString("number,since\n")
+	for i := range 3000 {
+		fmt.Fprintf(&rows, "+861380021%04d,2024-01-01\n", i)
+	}
+	_, lines := w.streamed("text/csv", rows.String())
+	equal(t, "rows", len(lines), 3001)
+	resp, err := http.Get(w.URL + "/metrics")
+	must(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	must(t, err)
+	for _, want := range []string{`huanxin_checks_suspicion{client="shop",of="enumeration"} 1`, "huanxin_index_numbers 5"} {
+		if !strings.Contains(string(text), want+"\n") {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+}

@@ -150,18 +150,37 @@ func (s *checkStream) answer(r *http.Request) error {
 			return err
 		}
 	}
-	if err := s.call.Answer(r.Context(), s.good[:n], s.answers[:n]); err != nil {
+	if err := s.take(r, n); err != nil {
 		return err
 	}
 	n = 0
+	var none core.Checked
 	for i := range s.batch {
-		l := &s.batch[i]
-		a := &core.Checked{}
+		l, a := &s.batch[i], &none
 		if l.err == nil {
 			a = &s.answers[n]
 			n++
 		}
 		s.out = s.codec.answer(s.out, l, a)
+	}
+	return nil
+}
+
+// take answers the first n good checks in chunks that the client's rate allows; those beyond the day's quota are refused.
+func (s *checkStream) take(r *http.Request, n int) error {
+	for from := 0; from < n; {
+		to := min(from+s.call.PaceChunk(checkBatch), n)
+		granted, refused, err := s.call.Pace(r.Context(), to-from)
+		if err != nil {
+			return err
+		}
+		if err := s.call.Answer(r.Context(), s.good[from:from+granted], s.answers[from:from+granted]); err != nil {
+			return err
+		}
+		for i := from + granted; i < to; i++ {
+			s.answers[i] = core.Checked{Err: refused}
+		}
+		from = to
 	}
 	return nil
 }
