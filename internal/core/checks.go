@@ -67,6 +67,7 @@ type Checks struct {
 	// Fresh asks for FreshAt.
 	Fresh bool
 
+	scope  huanxin.Scope
 	client *huanxin.Client // nil: nothing is known of it, and the defaults hold
 
 	digits   []uint64
@@ -82,12 +83,18 @@ func (h *Hub) BeginChecks(ctx context.Context, who huanxin.Caller, scope huanxin
 		h.recordRefusal(ctx, h.refusalEntry(who, "checks"), err)
 		return nil, err
 	}
-	c := &Checks{h: h, who: who, client: h.snapshot().clients[who.Client]}
+	c := &Checks{h: h, who: who, scope: scope, client: h.snapshot().clients[who.Client]}
 	return c, c.Renew(ctx)
 }
 
-// Renew brings a call that goes on for long to the present.
+// Renew brings a call that goes on for long to the present. It is refused when its client was disabled or lost its scope.
 func (c *Checks) Renew(ctx context.Context) error {
+	if c.client != nil {
+		c.client = c.h.snapshot().clients[c.who.Client]
+		if c.client == nil || c.client.Disabled || c.client.Party.Disabled || !c.client.Scopes.Has(c.scope) {
+			return huanxin.Errorf(huanxin.Unauthenticated, "invalid_token", "the client may no longer ask")
+		}
+	}
 	c.present = huanxin.PresentAt(now(), c.h.calendar.Zone())
 	c.covered = *c.h.checking.covered.Load()
 	if c.index = c.h.checking.index.Load(); c.index != nil {

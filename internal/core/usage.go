@@ -40,11 +40,10 @@ type metered struct {
 }
 
 func (c *Checks) rate() metering.Rate {
-	perSecond := c.h.limits.PerSecond
 	if c.client != nil && c.client.ChecksPerSecond != 0 {
-		perSecond = c.client.ChecksPerSecond
+		return metering.Rate{PerSecond: float64(c.client.ChecksPerSecond), Burst: int(max(2*c.client.ChecksPerSecond, 0))}
 	}
-	return metering.Rate{PerSecond: float64(perSecond), Burst: max(c.h.limits.Burst, int(2*perSecond))}
+	return metering.Rate{PerSecond: float64(c.h.limits.PerSecond), Burst: c.h.limits.Burst}
 }
 
 func (c *Checks) quota() metering.Quota {
