@@ -1,6 +1,7 @@
 package huanxin
 
 import (
+	"math"
 	"strings"
 	"time"
 )
@@ -55,6 +56,14 @@ func (s Since) Key() int64 {
 		return s.micros<<1 | 1
 	}
 	return int64(s.day) << 1
+}
+
+// Append appends T in the form that ParseSince reads: a date, or an instant in UTC.
+func (s Since) Append(b []byte) []byte {
+	if !s.exact {
+		return time.Unix(int64(s.day)*86400, 0).UTC().AppendFormat(b, time.DateOnly)
+	}
+	return time.UnixMicro(s.micros).UTC().AppendFormat(b, time.RFC3339Nano)
 }
 
 // At gives the instant that T stands for.
@@ -180,11 +189,24 @@ type Present struct {
 	zone   *time.Location
 	today  Day
 	latest int64 // microseconds: T beyond it lies in the future
+	// From first to last, microseconds, the zone has the same offset, in microseconds, as now.
+	first, last, offset int64
 }
 
 // PresentAt makes the present of an instant.
 func PresentAt(now time.Time, zone *time.Location) Present {
-	return Present{now: now, zone: zone, today: DayOf(now, zone), latest: now.Add(MaxAhead).UnixMicro()}
+	p := Present{now: now, zone: zone, today: DayOf(now, zone), latest: now.Add(MaxAhead).UnixMicro(),
+		first: math.MinInt64, last: math.MaxInt64}
+	start, end := now.In(zone).ZoneBounds()
+	if !start.IsZero() {
+		p.first = start.UnixMicro()
+	}
+	if !end.IsZero() {
+		p.last = end.UnixMicro() - 1
+	}
+	_, offset := now.In(zone).Zone()
+	p.offset = int64(offset) * 1_000_000
+	return p
 }
 
 // Now gives the present instant.
@@ -202,6 +224,14 @@ func (s Since) future(p *Present) bool {
 func (s Since) dayIn(p *Present) Day {
 	if !s.exact {
 		return s.day
+	}
+	if p.first <= s.micros && s.micros <= p.last { // nearly all: a zone's rules are not looked up again
+		const day = 86400 * 1_000_000
+		d := (s.micros + p.offset) / day
+		if (s.micros+p.offset)%day < 0 {
+			d--
+		}
+		return Day(d)
 	}
 	return DayOf(time.UnixMicro(s.micros), p.zone)
 }
