@@ -297,13 +297,28 @@ func (p *pipeline) cut() {
 	}
 }
 
+// next waits for the next block, and what became of it. It gives ok false when there is none, or the run was ended.
+func (p *pipeline) next() (b *block, ok bool, err error) {
+	select {
+	case b, ok = <-p.order:
+	case <-p.ctx.Done():
+	}
+	if !ok {
+		return nil, false, nil
+	}
+	select {
+	case err = <-b.done:
+		return b, true, err
+	case <-p.ctx.Done():
+		return nil, false, nil
+	}
+}
+
 // write writes what becomes of the blocks, in order.
 func (p *pipeline) write() error {
-	for b := range p.order {
-		var err error
-		select {
-		case err = <-b.done:
-		case <-p.ctx.Done():
+	for {
+		b, ok, err := p.next()
+		if !ok {
 			return context.Cause(p.ctx)
 		}
 		if err != nil {
@@ -330,5 +345,4 @@ func (p *pipeline) write() error {
 		}
 		p.free <- b
 	}
-	return context.Cause(p.ctx)
 }
