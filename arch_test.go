@@ -22,7 +22,7 @@ const (
 var rank = map[string]int{
 	".":   0, // nouns and rules
 	"api": 1, "internal/audit": 1, "internal/auth": 1, "internal/index": 1, "internal/lines": 1,
-	"internal/outbound": 1, "internal/seal": 1, "internal/store": 1,
+	"internal/metering": 1, "internal/outbound": 1, "internal/seal": 1, "internal/store": 1,
 	"internal/core": 2,
 	"internal/due":  3, "internal/feed": 3, "internal/httpapi": 3, "internal/web": 3,
 	"internal/server": 4,
@@ -54,6 +54,8 @@ var bans = []ban{
 		reason: "a rule does no I/O, waits for nothing and gives the same answer every time"},
 	{in: "internal/store", never: []string{ours + "internal/auth", ours + "internal/core", ours + "internal/httpapi"},
 		reason: "the store holds no rules and never sees a caller"},
+	{in: "internal/metering", never: []string{foreign, ours + "internal", "context", "database", "log", "net", "os"},
+		reason: "it counts in memory; the store keeps usage, core makes refusals of its answers"},
 	{in: "internal/httpapi", never: []string{ours + "internal/store"}, reason: throughCore},
 	{in: "internal/web", never: []string{ours + "internal/store"}, reason: throughCore},
 	{in: "internal/due", never: []string{ours + "internal/store"}, reason: throughCore},
@@ -222,6 +224,9 @@ func TestBansAreNotVacuous(t *testing.T) {
 		{"internal/store", module, false},
 		{"internal/store/storetest", "database/sql", false},
 		{"internal/core", "database/sql", true},
+		{"internal/metering", ours + "internal/store", true},
+		{"internal/metering", "github.com/prometheus/client_golang/prometheus", true},
+		{"internal/metering", "hash/maphash", false},
 		{"internal/sandbox/app", "modernc.org/sqlite", false},
 		{"internal/httpapi", ours + "internal/store", true},
 		{"internal/server", ours + "internal/store", false},

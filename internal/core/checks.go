@@ -37,6 +37,7 @@ type covered map[huanxin.PartyNo]store.Coverage
 
 // checking is the read side of the hub: the index, who follows the log with it, and what the carriers have told.
 type checking struct {
+	use     sync.RWMutex                // read-held while the index is looked into, so that nobody takes it away
 	follow  sync.Mutex                  // held by the one who follows the log
 	index   atomic.Pointer[numberIndex] // nil while it is being built: the store answers then
 	covered atomic.Pointer[covered]
@@ -103,7 +104,9 @@ func (c *Checks) Answer(ctx context.Context, in []Check, out []Checked) error {
 		}
 		return c.ask(ctx, in, out)
 	}
-	c.lookup(in)
+	if err := c.lookup(in); err != nil {
+		return err
+	}
 	for i := range in {
 		var decided bool
 		out[i] = Checked{}
@@ -124,7 +127,7 @@ func (c *Checks) Answer(ctx context.Context, in []Check, out []Checked) error {
 }
 
 // lookup fills marks and, where they are needed, carriers.
-func (c *Checks) lookup(in []Check) {
+func (c *Checks) lookup(in []Check) error {
 	c.digits = c.digits[:0]
 	for i := range in {
 		c.digits = append(c.digits, in[i].Number.Digits())
@@ -133,16 +136,20 @@ func (c *Checks) lookup(in []Check) {
 		c.marks = make([]uint16, len(in))
 	}
 	c.marks = c.marks[:len(in)]
-	c.index.Lookup(c.digits, c.marks)
-	if !c.Fresh && c.h.lateAfter == 0 {
-		c.carriers = nil
-		return
-	}
-	if cap(c.carriers) < len(in) {
+	wantCarriers := c.Fresh || c.h.lateAfter > 0
+	if c.carriers = nil; wantCarriers {
 		c.carriers = make([]uint16, len(in))
 	}
-	c.carriers = c.carriers[:len(in)]
-	c.index.Carriers(c.digits, c.carriers)
+	c.h.checking.use.RLock()
+	defer c.h.checking.use.RUnlock()
+	if c.h.closing.Err() != nil {
+		return huanxin.Errorf(huanxin.Unavailable, "overloaded", "the hub is stopping")
+	}
+	c.index.Lookup(c.digits, c.marks)
+	if wantCarriers {
+		c.index.Carriers(c.digits, c.carriers)
+	}
+	return nil
 }
 
 // ask answers the open checks from the store.

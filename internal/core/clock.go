@@ -31,6 +31,12 @@ func (h *Hub) Sequence(ctx context.Context, limit int) (n int, err error) {
 		n, err = tx.Sequence(limit)
 		return err
 	})
+	if n > 0 && err == nil {
+		select {
+		case h.sequenced <- struct{}{}:
+		default:
+		}
+	}
 	return n, err
 }
 

@@ -2,10 +2,7 @@ package core
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
 	"math"
 	"time"
 
@@ -33,7 +30,7 @@ func (h *Hub) Follow(ctx context.Context) error {
 	}
 	if x == nil {
 		var err error
-		if x, err = h.openIndex(ctx); err != nil {
+		if x, err = h.buildIndex(ctx); err != nil {
 			return err
 		}
 	}
@@ -149,81 +146,6 @@ func slot(no huanxin.PartyNo) uint16 {
 	return uint16(no)
 }
 
-// snapshotMeta ties a snapshot to the log that it was made from.
-type snapshotMeta struct {
-	Database string `json:"database"`
-	Zone     string `json:"zone"`
-	// Everything up to From is in the snapshot, and of what came up to Until some may be.
-	From  int64 `json:"from"`
-	Until int64 `json:"until"`
-	// LastReported is when the batch that ends at From was accepted, in microseconds: a database that was restored from a
-	// backup and went on differently has another.
-	LastReported int64 `json:"last_reported"`
-}
-
-// openIndex gives an index from the snapshot, or a new one built from the standings.
-func (h *Hub) openIndex(ctx context.Context) (*numberIndex, error) {
-	if h.snapshotPath != "" {
-		x, err := h.openSnapshot(ctx)
-		if err == nil {
-			return x, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			h.log.Warn("the number index is built from the log, without its snapshot", "why", err)
-		}
-	}
-	return h.buildIndex(ctx)
-}
-
-func (h *Hub) openSnapshot(ctx context.Context) (*numberIndex, error) {
-	x, meta, err := index.Open(h.snapshotPath)
-	if err != nil {
-		return nil, err
-	}
-	m, err := h.checkSnapshot(ctx, meta)
-	if err != nil {
-		return nil, errors.Join(err, x.Close())
-	}
-	n := &numberIndex{Index: x}
-	n.position.Store(m.From)
-	h.checking.saved = m.From
-	go h.verifySnapshot(n)
-	return n, nil
-}
-
-// verifySnapshot reads the rest of the snapshot, so that its pages need not be verified when they are asked for.
-func (h *Hub) verifySnapshot(x *numberIndex) {
-	if err := x.Verify(h.closing); err != nil && h.closing.Err() == nil {
-		h.log.Error("the snapshot of the number index could not be verified", "error", err)
-	}
-}
-
-func (h *Hub) checkSnapshot(ctx context.Context, meta []byte) (m snapshotMeta, err error) {
-	if err := json.Unmarshal(meta, &m); err != nil {
-		return m, fmt.Errorf("its description cannot be read: %w", err)
-	}
-	if m.Database != h.database || m.Zone != h.calendar.Zone().String() {
-		return m, errors.New("it is of another database or time zone")
-	}
-	return m, h.store.Read(ctx, func(tx *store.Tx) error {
-		head, err := tx.LogHead()
-		if err != nil {
-			return err
-		}
-		if m.From < 0 || m.Until < m.From || m.Until > head {
-			return errors.New("it is ahead of the log")
-		}
-		if m.From == 0 {
-			return nil
-		}
-		b, found, err := tx.LogBatchBefore(m.From + 1)
-		if err == nil && (!found || b.ReportedAt.UnixMicro() != m.LastReported) {
-			err = errors.New("it was made from another log")
-		}
-		return err
-	})
-}
-
 // buildIndex makes an index of all standings. Those may hold events that have no position yet; it serves when these have.
 func (h *Hub) buildIndex(ctx context.Context) (*numberIndex, error) {
 	x := &numberIndex{Index: index.New()}
@@ -283,44 +205,4 @@ func (h *Hub) awaitSequenced(ctx context.Context, x *numberIndex, batch int64) e
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-// SaveIndex writes a snapshot of the number index if it has moved since the last one, so that the next start need not build it.
-func (h *Hub) SaveIndex(ctx context.Context) error {
-	x := h.checking.index.Load()
-	if h.snapshotPath == "" || x == nil || x.Damaged() {
-		return nil
-	}
-	from := x.position.Load()
-	if from == h.savedPosition() {
-		return nil
-	}
-	m := snapshotMeta{Database: h.database, Zone: h.calendar.Zone().String(), From: from}
-	err := h.store.Read(ctx, func(tx *store.Tx) error {
-		b, found, err := tx.LogBatchBefore(from + 1)
-		if err == nil && !found {
-			err = errors.New("the log has no batch that ends where the index is")
-		}
-		m.LastReported = b.ReportedAt.UnixMicro()
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := x.Save(h.snapshotPath, func() ([]byte, error) {
-		m.Until = x.position.Load()
-		return json.Marshal(m)
-	}); err != nil {
-		return err
-	}
-	h.checking.follow.Lock()
-	defer h.checking.follow.Unlock()
-	h.checking.saved = from
-	return nil
-}
-
-func (h *Hub) savedPosition() int64 {
-	h.checking.follow.Lock()
-	defer h.checking.follow.Unlock()
-	return h.checking.saved
 }

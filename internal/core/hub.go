@@ -7,6 +7,7 @@ package core
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -19,13 +20,22 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/store"
 )
 
-// Options is what a Hub is made of. All of it is needed.
+// Options is what a Hub is made of. All of it is needed but Checks.
 type Options struct {
 	Store     *store.Store
 	Keys      *seal.Keys
 	Calendar  *huanxin.Calendar
 	Durations huanxin.Durations
 	Log       *slog.Logger
+	Checks    CheckOptions
+}
+
+// CheckOptions is how checks are answered.
+type CheckOptions struct {
+	// Snapshot is the file that the number index is kept in from one start to the next; empty: it is built at every start.
+	Snapshot string
+	// LateAfter is how far a carrier's word may lag behind before its numbers are UNKNOWN, carrier_late; 0: however far.
+	LateAfter time.Duration
 }
 
 // Hub runs the use cases. It is safe for concurrent use, and any number of hubs may share one PostgreSQL database.
@@ -40,6 +50,14 @@ type Hub struct {
 	refusals  refusals
 	hint      chan struct{}
 	hinting   atomic.Bool // a hint is on its way
+
+	checking     checking
+	database     string // tells this database from others
+	snapshotPath string
+	lateAfter    time.Duration
+	sequenced    chan struct{}
+	closing      context.Context // done when the hub is closed
+	close        context.CancelFunc
 }
 
 // New gives a hub on a store. It refuses a key file that is not the one the store was written with.
@@ -47,11 +65,17 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 	if err := o.Durations.Validate(); err != nil {
 		return nil, err
 	}
-	h := &Hub{store: o.Store, keys: o.Keys, calendar: o.Calendar, durations: o.Durations, log: o.Log, hint: make(chan struct{}, 1)}
+	h := &Hub{store: o.Store, keys: o.Keys, calendar: o.Calendar, durations: o.Durations, log: o.Log, hint: make(chan struct{}, 1),
+		snapshotPath: o.Checks.Snapshot, lateAfter: o.Checks.LateAfter, sequenced: make(chan struct{}, 1)}
+	h.checking.covered.Store(&covered{})
+	h.closing, h.close = context.WithCancel(context.Background())
 	mine := o.Keys.Fingerprint()
 	var theirs string
 	err := o.Store.Write(ctx, func(tx *store.Tx) (err error) {
-		theirs, err = tx.Setting("key_file", mine)
+		if theirs, err = tx.Setting("key_file", mine); err != nil {
+			return err
+		}
+		h.database, err = tx.Setting("database", rand.Text())
 		return err
 	})
 	if err != nil {
@@ -61,6 +85,19 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 		return nil, errors.New("the key file is not the one that this database was written with: put the right one in its place")
 	}
 	return h, h.Refresh(ctx)
+}
+
+// Close releases the number index. Checks fail from then on. Closing again does nothing.
+func (h *Hub) Close() error {
+	h.close()
+	h.checking.follow.Lock()
+	defer h.checking.follow.Unlock()
+	h.checking.use.Lock()
+	defer h.checking.use.Unlock()
+	if x := h.checking.index.Swap(nil); x != nil {
+		return x.Close()
+	}
+	return nil
 }
 
 // Ping reports whether the database answers.

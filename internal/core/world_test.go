@@ -82,10 +82,17 @@ func newWorld(t testing.TB, dsn string) *world {
 // newHub gives one more hub on a store.
 func newHub(t testing.TB, s *store.Store, keys *seal.Keys) *world {
 	t.Helper()
-	h, err := core.New(context.Background(), core.Options{Store: s, Keys: keys, Calendar: huanxin.ChinaCalendar(),
-		Durations: huanxin.DefaultDurations(), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	must(t, err)
-	return &world{TB: t, Hub: h, store: s, keys: keys}
+	return (&world{TB: t, store: s, keys: keys}).again(core.CheckOptions{})
+}
+
+// again gives one more hub on the same store, which checks in its own way.
+func (w *world) again(checks core.CheckOptions) *world {
+	w.Helper()
+	h, err := core.New(context.Background(), core.Options{Store: w.store, Keys: w.keys, Calendar: huanxin.ChinaCalendar(),
+		Durations: huanxin.DefaultDurations(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Checks: checks})
+	must(w, err)
+	w.Cleanup(func() { must(w, h.Close()) })
+	return &world{TB: w.TB, Hub: h, store: w.store, keys: w.keys}
 }
 
 // as gives a caller of a party with all scopes of its kind, or with those given.
@@ -265,6 +272,20 @@ func (w *world) recorded() store.AuditEntry {
 	w.Helper()
 	all := w.audit(1)
 	return all[len(all)-1]
+}
+
+// history gives all events of a number.
+func (w *world) history(n huanxin.Number) (events []huanxin.Event) {
+	w.Helper()
+	must(w, w.store.Read(context.Background(), func(tx *store.Tx) error {
+		rows, err := tx.Standings([]huanxin.Number{n})
+		if err != nil || rows[n].Head == 0 {
+			return err
+		}
+		events, err = tx.History(rows[n].Head)
+		return err
+	}))
+	return events
 }
 
 func (w *world) standing(n int) huanxin.Standing {

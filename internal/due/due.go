@@ -23,6 +23,7 @@ const (
 
 	clockTick     = time.Second
 	sequenceTick  = 250 * time.Millisecond
+	followTick    = 250 * time.Millisecond // other hubs sequence, too
 	messageTick   = time.Second
 	refreshTick   = time.Second
 	housekeepTick = 10 * time.Minute
@@ -70,6 +71,7 @@ func (l *Loops) Run(ctx context.Context) {
 		{"lease", leaseRenew, nil, false, l.renew},
 		{"registry", refreshTick, nil, false, l.refresh},
 		{"sequence", sequenceTick, l.Hub.Hints(), true, l.sequence},
+		{"follow", followTick, l.Hub.Sequenced(), false, l.Hub.Follow},
 		{"clock", l.clockTick(), nil, true, l.clock},
 		{"messages", messageTick, nil, true, l.messages},
 		{"housekeeping", housekeepTick, nil, true, l.housekeep},

@@ -79,7 +79,7 @@ func oauthRoutes(token, jwks, metadata http.Handler) []Route {
 			return nil
 		}
 	}
-	form := &Content{tokenRequest{}, []string{"application/x-www-form-urlencoded"}}
+	form := &Content{Value: tokenRequest{}, Types: []string{"application/x-www-form-urlencoded"}}
 	return []Route{
 		{Method: "POST", Path: auth.TokenPath, Tag: "Tokens", Summary: "Get an access token", Lenient: true,
 			Description: "Client credentials (RFC 6749 §4.4). The client authenticates with private_key_jwt (RFC 7523), or with HTTP Basic where the registry allows a secret. Errors have OAuth's own form (RFC 6749 §5.2).",
@@ -131,7 +131,7 @@ type api struct {
 }
 
 func (a *api) routes() []Route {
-	return slices.Concat(a.carrierRoutes(), a.appRoutes())
+	return slices.Concat(a.carrierRoutes(), a.appRoutes(), a.checkRoutes())
 }
 
 // time writes an instant in the national time zone.

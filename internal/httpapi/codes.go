@@ -89,6 +89,12 @@ var Codes = []CodeDoc{
 	{"idempotency_conflict", huanxin.Conflict, "The Idempotency-Key was used with another body."},
 	{"in_flight", huanxin.Conflict, "A request with this Idempotency-Key is being worked on."},
 
+	// Checks.
+	{"rate_limited", huanxin.Limited, "The client asks faster than its contract allows; come back after Retry-After."},
+	{"quota_exceeded", huanxin.Limited, "The client has used up the day's checks; come back after Retry-After."},
+	{"too_many_times", huanxin.Limited, "The client has asked about this number with more than 8 different times in 30 days."},
+	{"read_while_sending", huanxin.Invalid, "64 MB of answers wait to be read: what follows was not answered. Read while you send."},
+
 	// The service.
 	{"internal", huanxin.Internal, "A fault of ours; tell us the request id."},
 	{"overloaded", huanxin.Unavailable, "Too many requests at once; try again after Retry-After."},

@@ -189,14 +189,25 @@ func parameters(s *schemas, rt *Route) ([]*yaml.Node, error) {
 
 func contentNode(s *schemas, c *Content) (*yaml.Node, error) {
 	out := mapping()
-	sc := schema{typ: "string"}
+	document := schema{typ: "string"}
 	if c.Value != nil {
 		var err error
-		if sc, err = s.of(reflect.TypeOf(c.Value)); err != nil {
+		if document, err = s.of(reflect.TypeOf(c.Value)); err != nil {
+			return nil, err
+		}
+	}
+	line := document
+	if c.Line != nil {
+		var err error
+		if line, err = s.of(reflect.TypeOf(c.Line)); err != nil {
 			return nil, err
 		}
 	}
 	for _, t := range c.Types {
+		sc := document
+		if t == typeNDJSON || t == typeCSV {
+			sc = line
+		}
 		n := schemaNode(sc)
 		switch t {
 		case typeNDJSON: // OpenAPI has no schema of lines before 3.2

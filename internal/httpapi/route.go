@@ -64,16 +64,18 @@ type Content struct {
 	// Value is any value of the wire type: of the JSON document, or of one line.
 	Value any
 	Types []string
+	// Line is any value of the type of one line, where the line-wise types among Types differ from the document's.
+	Line any
 }
 
 // JSON is a body of one JSON document of v's type.
-func JSON(v any) *Content { return &Content{v, []string{typeJSON}} }
+func JSON(v any) *Content { return &Content{Value: v, Types: []string{typeJSON}} }
 
 // NDJSON is a body of lines of v's type.
-func NDJSON(v any) *Content { return &Content{v, []string{typeNDJSON}} }
+func NDJSON(v any) *Content { return &Content{Value: v, Types: []string{typeNDJSON}} }
 
 // NDJSONOrCSV is a body of lines of v's type, as NDJSON or as CSV.
-func NDJSONOrCSV(v any) *Content { return &Content{v, []string{typeNDJSON, typeCSV}} }
+func NDJSONOrCSV(v any) *Content { return &Content{Value: v, Types: []string{typeNDJSON, typeCSV}} }
 
 // Config is what Mux needs beside its routes.
 type Config struct {

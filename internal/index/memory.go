@@ -22,14 +22,16 @@ type memory struct {
 
 	mu       sync.Mutex
 	free     []page
-	taken    int      // bytes of all mappings and heap together
+	taken    int      // bytes of all pages, free or not
 	mappings [][]byte // to release
-	heap     []*page  // the first pages of what lies on the heap, which the directory, itself not on it, would not keep alive
+	table    []byte   // the directory, if it is mapped and not on huge pages yet
+	heap     []*page  // first pages of what lies on the heap: a directory that does not lie there keeps nothing alive
 }
 
 // directory gives the pointers to all pages.
 func (m *memory) directory() []atomic.Pointer[page] {
 	if b := m.mapped(blocks * int(unsafe.Sizeof(uintptr(0)))); b != nil {
+		m.table = b
 		return unsafe.Slice((*atomic.Pointer[page])(unsafe.Pointer(&b[0])), blocks)
 	}
 	return make([]atomic.Pointer[page], blocks)
@@ -51,6 +53,12 @@ func (m *memory) more() {
 	size := min(max(m.taken, minMapping), maxMapping)
 	m.taken += size
 	if b := m.mapped(size); b != nil {
+		if size >= hugePage {
+			adviseHuge(b)
+			// So many pages are worth a directory on huge pages, too.
+			adviseHuge(m.table)
+			m.table = nil
+		}
 		m.free = unsafe.Slice((*page)(unsafe.Pointer(&b[0])), size/pageSize)
 		return
 	}
@@ -58,26 +66,25 @@ func (m *memory) more() {
 	m.heap = append(m.heap, &m.free[0])
 }
 
-// mapped gives zeroed memory of its own from the system, on huge pages if it is big, or nil.
+// mapped gives zeroed memory of its own from the system, placed for huge pages if it is big, or nil.
 func (m *memory) mapped(size int) []byte {
 	if m.onHeap {
 		return nil
 	}
 	slack := 0
 	if size >= hugePage {
-		slack = hugePage // to begin where a huge page does; memory that is never touched costs nothing
+		slack = hugePage // memory that is never touched costs nothing
 	}
 	b := mapAnonymous(size + slack)
 	if b == nil {
 		return nil
 	}
 	m.mappings = append(m.mappings, b)
+	skip := 0
 	if slack > 0 {
-		skip := -uintptr(unsafe.Pointer(&b[0])) & (hugePage - 1)
-		b = b[skip : int(skip)+size]
-		adviseHuge(b)
+		skip = int(-uintptr(unsafe.Pointer(&b[0])) & (hugePage - 1))
 	}
-	return b
+	return b[skip : skip+size]
 }
 
 // release gives all mappings back.
@@ -90,6 +97,6 @@ func (m *memory) release() error {
 			first = err
 		}
 	}
-	m.mappings, m.free, m.heap, m.taken = nil, nil, nil, 0
+	m.mappings, m.table, m.free, m.heap, m.taken = nil, nil, nil, nil, 0
 	return first
 }

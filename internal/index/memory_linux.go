@@ -11,7 +11,14 @@ func mapAnonymous(size int) []byte {
 	return b
 }
 
-// adviseHuge asks for huge pages. A kernel without them is only slower.
-func adviseHuge(b []byte) { _ = unix.Madvise(b, unix.MADV_HUGEPAGE) }
+// adviseHuge asks for huge pages, for what was touched before, too. A kernel without them is only slower.
+func adviseHuge(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if unix.Madvise(b, unix.MADV_HUGEPAGE) == nil {
+		_ = unix.Madvise(b, unix.MADV_COLLAPSE)
+	}
+}
 
 func unmap(b []byte) error { return unix.Munmap(b) }

@@ -49,6 +49,9 @@ func (c *CSV) Next() (int64, [][]byte, error) {
 	return line, c.row, nil
 }
 
+// Ready reports whether Next need not wait for the other end to send more, or hardly.
+func (c *CSV) Ready() bool { return c.src.ready() }
+
 // Names gives the header's columns in the order of the file.
 func (c *CSV) Names() []string { return c.names }
 

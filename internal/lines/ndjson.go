@@ -45,6 +45,9 @@ func (d *NDJSON) Next() (int64, []byte, error) {
 	}
 }
 
+// Ready reports whether Next need not wait for the other end to send more, or hardly.
+func (d *NDJSON) Ready() bool { return d.src.ready() }
+
 // blank reports whether there is nothing but the white space of JSON.
 func blank(text []byte) bool {
 	for _, c := range text {

@@ -57,6 +57,11 @@ func (s *source) line(off int) (int, error) {
 	}
 }
 
+// ready reports whether the next line can be given without reading.
+func (s *source) ready() bool {
+	return s.err != nil || bytes.IndexByte(s.buf[s.start:s.end], '\n') >= 0
+}
+
 // discard drops the rest of the physical line at start, up to its end or the end of the input.
 func (s *source) discard() {
 	for {

@@ -140,10 +140,14 @@ func OpenHub(ctx context.Context, cfg Config, log *slog.Logger) (hub *core.Hub, 
 	var db *store.Store
 	hub, err = openHub(ctx, &cfg, log, &db)
 	close = func() error {
-		if db == nil {
-			return nil
+		var err error
+		if hub != nil {
+			err = hub.Close()
 		}
-		return db.Close()
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
+		return err
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, close())
@@ -256,6 +260,9 @@ func (s *Server) Close() error {
 				errs = append(errs, err)
 			}
 		}
+	}
+	if s.Hub != nil {
+		errs = append(errs, s.Hub.Close())
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

@@ -1,0 +1,192 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/core"
+	"github.com/huanxin-platform/huanxin/internal/lines"
+)
+
+// maxChecks is how many checks one JSON document may hold; lines are unlimited.
+const maxChecks = 10_000
+
+// headerAsOf bears the position in the number log that streamed answers are true for.
+const headerAsOf = "Huanxin-As-Of"
+
+// packedFrom is how long a JSON answer is at least before it is worth packing.
+const packedFrom = 4 << 10
+
+func (a *api) checkRoutes() []Route {
+	return []Route{
+		{Method: "POST", Path: "/v1/checks", Tag: "Checks", Summary: "Has the holder of each number changed since a time?",
+			Description: "One JSON document of up to 10,000 checks, or lines without limit, NDJSON or CSV, in both directions at once: " +
+				"each line comes back in order with outcome, reason and error added at its end, and what else it bears is passed through. " +
+				"A line that is no check has no outcome and an error, and stops nothing. The header " + headerAsOf + " bears the position " +
+				"that all lines are true for. Read while you send: answers that nobody takes are kept up to 64 MB. " +
+				"A date means its last instant in the national time zone, today's date now; a date-time is exact. " +
+				"UNKNOWN is never no: an SMS alone must then not open an account. The answer is packed by Accept-Encoding (gzip, zstd).",
+			Scope: huanxin.ScopeNumbersCheck, Party: huanxin.AppParty, Limit: 4 << 20,
+			Body:   &Content{Value: checksIn{}, Line: checkIn{}, Types: []string{typeJSON, typeNDJSON, typeCSV}},
+			Answer: &Content{Value: checksOut{}, Line: checkOut{}, Types: []string{typeJSON, typeNDJSON, typeCSV}},
+			Codes: []string{"too_many", "number_malformed", "malformed_time", "rate_limited", "quota_exceeded", "too_many_times",
+				"read_while_sending"},
+			Handler: a.checks},
+		{Method: "GET", Path: "/v1/coverage", Tag: "Checks", Summary: "What each carrier has told, and until when",
+			Scope: huanxin.ScopeNumbersCheck, Party: huanxin.AppParty, Answer: JSON(coverageOut{}),
+			Handler: jsonHandler(http.StatusOK, a.coverage)},
+	}
+}
+
+// checkIn is one check. Its members are judged check by check, not with the document.
+type checkIn struct {
+	Number string `json:"number" doc:"In E.164 form."`
+	Since  string `json:"since" doc:"T: a date YYYY-MM-DD, or a date-time with an offset (RFC 3339). When the account was bound to the number, or when the person was last made sure of by something other than this number."`
+}
+
+type checksIn struct {
+	Checks []checkIn `json:"checks" doc:"At most 10,000."`
+}
+
+type checkOut struct {
+	Outcome string      `json:"outcome,omitempty" enum:"UNCHANGED,CHANGED,NO_HOLDER,UNKNOWN"`
+	Reason  string      `json:"reason,omitempty" enum:"future,number_kind_unsupported,never_seen,before_coverage,carrier_late,reassigned,transferred"`
+	FreshAt *Time       `json:"fresh_at,omitempty" doc:"Until when the carrier that serves the number has told everything. Not in lines."`
+	Error   *checkError `json:"error,omitempty" doc:"Why there is no outcome. In CSV the code alone."`
+}
+
+type checkError struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+}
+
+type checksOut struct {
+	AsOf    int64      `json:"as_of" doc:"The position in the number log that the answers are true for: every event up to it is in them."`
+	Results []checkOut `json:"results" doc:"In the order of the checks."`
+}
+
+type coverageOut struct {
+	AsOf     int64             `json:"as_of"`
+	Carriers []carrierCoverage `json:"carriers"`
+}
+
+type carrierCoverage struct {
+	Carrier      string `json:"carrier"`
+	CoveredSince *Time  `json:"covered_since,omitempty" doc:"Since when its changes of holder are known."`
+	FreshAt      *Time  `json:"fresh_at,omitempty" doc:"Until when it has told everything."`
+	Lag          *int64 `json:"lag_seconds,omitempty" doc:"How long ago that is."`
+}
+
+func (a *api) coverage(ctx context.Context, _ *http.Request, _ None) (coverageOut, error) {
+	asOf, got, err := a.hub.Coverage(ctx, CallerFrom(ctx))
+	if err != nil {
+		return coverageOut{}, err
+	}
+	now := time.Now()
+	return coverageOut{AsOf: asOf, Carriers: mapped(got, func(c core.CarrierCoverage) carrierCoverage {
+		out := carrierCoverage{Carrier: c.Carrier.ID, CoveredSince: a.optionalTime(c.CoveredSince), FreshAt: a.optionalTime(c.FreshAt)}
+		if !c.FreshAt.IsZero() {
+			lag := int64(max(now.Sub(c.FreshAt), 0) / time.Second)
+			out.Lag = &lag
+		}
+		return out
+	})}, nil
+}
+
+func (a *api) checks(w http.ResponseWriter, r *http.Request) error {
+	t, err := contentType(r, typeJSON, typeNDJSON, typeCSV)
+	if err != nil {
+		return err
+	}
+	if t != typeJSON {
+		return a.streamChecks(w, r, t)
+	}
+	var in checksIn
+	if err := readJSON(w, r, &in); err != nil {
+		return err
+	}
+	if len(in.Checks) > maxChecks {
+		return badField("checks", "too_many", "at most 10,000 checks in a document; lines are unlimited")
+	}
+	out, err := a.answerChecks(r.Context(), in.Checks)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(out)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", typeJSON)
+	h.Set("Vary", "Accept-Encoding")
+	if e := lines.Encoding(r.Header.Get("Accept-Encoding")); e != "" && len(body) >= packedFrom {
+		h.Set("Content-Encoding", e)
+		z := lines.Compress(e, w)
+		_, _ = z.Write(body) // the other end is gone, which is its own affair
+		_ = z.Close()
+		return nil
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
+	return nil
+}
+
+// answerChecks answers those checks of a document that are checks, and says of the others what is wrong with them.
+func (a *api) answerChecks(ctx context.Context, in []checkIn) (checksOut, error) {
+	out := checksOut{Results: make([]checkOut, len(in))}
+	good := make([]core.Check, 0, len(in))
+	place := make([]int, 0, len(in))
+	for i := range in {
+		c, err := readCheck(in[i].Number, in[i].Since)
+		if err != nil {
+			out.Results[i].Error = checkErrorOf(err)
+			continue
+		}
+		good, place = append(good, c), append(place, i)
+	}
+	call, err := a.hub.BeginChecks(ctx, CallerFrom(ctx), huanxin.ScopeNumbersCheck)
+	if err != nil {
+		return out, err
+	}
+	call.Fresh = true
+	answers := make([]core.Checked, len(good))
+	if err := call.Answer(ctx, good, answers); err != nil {
+		return out, err
+	}
+	out.AsOf = call.AsOf()
+	for i := range answers {
+		r := &out.Results[place[i]]
+		if c := &answers[i]; c.Err != nil {
+			r.Error = checkErrorOf(c.Err)
+		} else {
+			r.Outcome, r.Reason, r.FreshAt = c.Outcome.String(), c.Reason, a.optionalTime(c.FreshAt)
+		}
+	}
+	return out, nil
+}
+
+// readCheck reads the two members of a check.
+func readCheck[T string | []byte](number, since T) (c core.Check, err *huanxin.Error) {
+	var e error
+	if c.Number, e = huanxin.ParseNumber(string(number)); e == nil {
+		c.Since, e = huanxin.ParseSince(since)
+	}
+	if e != nil {
+		err = refusal(e)
+	}
+	return c, err
+}
+
+// checkErrorOf says what is wrong with one check, naming the member.
+func checkErrorOf(e *huanxin.Error) *checkError {
+	if len(e.Fields) == 1 {
+		f := e.Fields[0]
+		return &checkError{Code: f.Code, Detail: f.Field + ": " + f.Detail}
+	}
+	return &checkError{Code: e.Code, Detail: e.Detail}
+}
