@@ -20,7 +20,7 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/store"
 )
 
-// Options is what a Hub is made of. All of it is needed but Checks.
+// Options is what a Hub is made of. All of it is needed but Checks and ReplicaNumbers.
 type Options struct {
 	Store     *store.Store
 	Keys      *seal.Keys
@@ -28,6 +28,8 @@ type Options struct {
 	Durations huanxin.Durations
 	Log       *slog.Logger
 	Checks    CheckOptions
+	// ReplicaNumbers is how many numbers an app may upload for its replica; 0: 20 million.
+	ReplicaNumbers int64
 }
 
 // CheckOptions is how checks are answered.
@@ -56,8 +58,11 @@ type Hub struct {
 	snapshotPath string
 	lateAfter    time.Duration
 	sequenced    chan struct{}
-	closing      context.Context // done when the hub is closed
-	close        context.CancelFunc
+	replicas     replicas
+
+	replicaNumbers int64
+	closing        context.Context // done when the hub is closed
+	close          context.CancelFunc
 }
 
 // New gives a hub on a store. It refuses a key file that is not the one the store was written with.
@@ -68,6 +73,10 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 	h := &Hub{store: o.Store, keys: o.Keys, calendar: o.Calendar, durations: o.Durations, log: o.Log, hint: make(chan struct{}, 1),
 		snapshotPath: o.Checks.Snapshot, lateAfter: o.Checks.LateAfter, sequenced: make(chan struct{}, 1)}
 	h.checking.covered.Store(&covered{})
+	h.replicas.pulls, h.replicas.looking = map[huanxin.PartyNo]bool{}, make(chan struct{}, 1)
+	if h.replicaNumbers = o.ReplicaNumbers; h.replicaNumbers <= 0 {
+		h.replicaNumbers = defaultReplicaNumbers
+	}
 	h.closing, h.close = context.WithCancel(context.Background())
 	mine := o.Keys.Fingerprint()
 	var theirs string
@@ -92,6 +101,8 @@ func (h *Hub) Close() error {
 	h.close()
 	h.checking.follow.Lock()
 	defer h.checking.follow.Unlock()
+	h.replicas.use.Lock() // a pull ends early
+	defer h.replicas.use.Unlock()
 	h.checking.use.Lock()
 	defer h.checking.use.Unlock()
 	if x := h.checking.index.Swap(nil); x != nil {

@@ -36,7 +36,7 @@ type Options struct {
 func New(o Options) http.Handler {
 	issuer := &auth.Issuer{URL: o.Issuer, Ring: o.Ring}
 	verifier := auth.NewVerifier(issuer, o.Hub.Client)
-	a := &api{hub: o.Hub, zone: o.Hub.Calendar().Zone()}
+	a := &api{hub: o.Hub, zone: o.Hub.Calendar().Zone(), ring: o.Ring, issuer: o.Issuer}
 	token := &auth.TokenEndpoint{Issuer: issuer, Lookup: o.Hub.Client, Replay: o.Hub.UseAssertion, Refused: o.Hub.RefusedClient,
 		Fault: func(ctx context.Context, err error) {
 			o.Log.ErrorContext(ctx, "the token endpoint failed", "request_id", RequestIDFrom(ctx), "error", err)
@@ -126,12 +126,14 @@ type publicKey struct {
 
 // api is the handlers of what carriers and apps use.
 type api struct {
-	hub  *core.Hub
-	zone *time.Location // times are written in it
+	hub    *core.Hub
+	zone   *time.Location // times are written in it
+	ring   *auth.KeyRing  // signs manifests
+	issuer string
 }
 
 func (a *api) routes() []Route {
-	return slices.Concat(a.carrierRoutes(), a.appRoutes(), a.checkRoutes())
+	return slices.Concat(a.carrierRoutes(), a.appRoutes(), a.checkRoutes(), a.replicaRoutes())
 }
 
 // time writes an instant in the national time zone.

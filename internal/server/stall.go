@@ -69,9 +69,19 @@ type movingWriter struct {
 	until time.Time
 }
 
-func (w *movingWriter) Write(p []byte) (int, error) {
-	w.until = extend(w.until, w.limit, w.c.SetWriteDeadline)
-	return w.ResponseWriter.Write(p)
+// writePiece is how much of an answer is written under one deadline: a client that takes a long answer slowly, but takes it,
+// has its time, whatever is written at once.
+const writePiece = 16 << 10
+
+func (w *movingWriter) Write(p []byte) (n int, err error) {
+	for {
+		w.until = extend(w.until, w.limit, w.c.SetWriteDeadline)
+		some := p[n:min(n+writePiece, len(p))]
+		m, err := w.ResponseWriter.Write(some)
+		if n += m; err != nil || n == len(p) {
+			return n, err
+		}
+	}
 }
 
 // Unwrap lets http.ResponseController reach the connection.
