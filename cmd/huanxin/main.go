@@ -34,6 +34,8 @@ func commands() []command {
 	return []command{
 		{"serve", "run the hub", serve},
 		{"demo", "run a whole world to look at: the hub, four carriers, 239 apps, people", demo},
+		{"check", "ask whether the holder of one number has changed since a time", check},
+		{"match", "reconcile an account base: which numbers changed hands since they were bound", reconcile},
 		{"party", "add, list or disable carriers, apps and regulators", party},
 		{"client", "add the programs of a party, or rotate their credentials", client},
 		{"key", "rotate the hub's signing key", key},
@@ -74,6 +76,8 @@ func run(ctx context.Context, args []string) int {
 			return exitDone
 		case errors.Is(err, errUsage):
 			return exitUsage
+		case errors.Is(err, errBadLines):
+			return exitBadLines
 		default:
 			fmt.Fprintln(os.Stderr, "huanxin "+c.name+":", err)
 			if _, ours := errors.AsType[*huanxin.Error](err); ours && huanxin.KindOf(err) == huanxin.Invalid {

@@ -151,6 +151,7 @@ func (h *Hub) ask(ctx context.Context, b *Batch, from int) (n int, err error) {
 		}
 		start = end
 	}
+	_, _ = io.Copy(io.Discard, r) // up to the end, so that the connection is used again
 	return n, nil
 }
 

@@ -48,8 +48,8 @@ type Options struct {
 	Progress *Progress
 }
 
-// Progress is how far a run is.
-type Progress struct{ Bytes, Rows atomic.Int64 }
+// Progress is how far a run is: bytes of the input, rows of it, and rows since this run began.
+type Progress struct{ Bytes, Rows, Fresh atomic.Int64 }
 
 // State is where a run stands behind a block.
 type State struct {
@@ -338,6 +338,7 @@ func (p *pipeline) write() error {
 		p.state.Offset, p.state.Line = b.end, b.line+b.lines
 		p.o.Progress.Bytes.Store(b.end)
 		p.o.Progress.Rows.Store(p.state.Summary.Rows)
+		p.o.Progress.Fresh.Add(b.counts.rows)
 		if p.o.Block != nil {
 			if err := p.o.Block(p.state); err != nil {
 				return err
