@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
 	_ "time/tzdata" // for --zone, on machines without one
 
@@ -161,8 +162,9 @@ func (m *matchFlags) openHub() (*match.Hub, error) {
 	}
 	ip := net.ParseIP(u.Hostname())
 	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	var said atomic.Int64 // seconds: streams fail together
 	return &match.Hub{Client: c, Compress: !local, GiveUp: m.giveUp, Waiting: func(err error, pause time.Duration) {
-		if !m.quiet {
+		if now := time.Now().Unix(); !m.quiet && said.Swap(now) != now {
 			fmt.Fprintf(os.Stderr, say("枢纽没有答复(%v),%v 后再试\n", "the hub does not answer (%v), trying again in %v\n"), err, pause.Round(100*time.Millisecond))
 		}
 	}}, nil

@@ -29,7 +29,8 @@ type Hub struct {
 	Stall time.Duration
 	// GiveUp is how long it is tried without any answer, and the longest Retry-After that is waited for. 0: 15 minutes.
 	GiveUp time.Duration
-	// Waiting, unless nil, is told of each failure that may pass, and how long is waited before it is tried again.
+	// Waiting, unless nil, is told of each failure that may pass, and how long is waited before it is tried again,
+	// by several goroutines at once.
 	Waiting func(err error, pause time.Duration)
 }
 
