@@ -73,8 +73,13 @@ type trouble struct {
 	*httptest.Server
 	calls  atomic.Int64
 	bodies atomic.Int64 // bytes of questions that came through
-	turn   func(call int64, w http.ResponseWriter, r *http.Request) (answered bool, cut int64)
+	turn   atomic.Pointer[turn]
 }
+
+// turn says what becomes of a call: it is answered, or the answer of the hub is cut off after so many bytes, or it goes through.
+type turn func(call int64, w http.ResponseWriter, r *http.Request) (answered bool, cut int64)
+
+func (x *trouble) does(t turn) { x.turn.Store(&t) }
 
 func troubled(t *testing.T, h *hubtest.Hub) *trouble {
 	t.Helper()
@@ -90,7 +95,7 @@ func troubled(t *testing.T, h *hubtest.Hub) *trouble {
 			proxy.ServeHTTP(w, r)
 			return
 		}
-		answered, cut := x.turn(x.calls.Add(1), w, r)
+		answered, cut := (*x.turn.Load())(x.calls.Add(1), w, r)
 		if answered {
 			return
 		}
@@ -163,7 +168,7 @@ func TestWhatBreaksOffIsAskedAgainFromTheFirstRowWithoutAnAnswer(t *testing.T) {
 	_, want := asked()
 	for _, compress := range []bool{false, true} {
 		x := troubled(t, h)
-		x.turn = func(call int64, w http.ResponseWriter, r *http.Request) (bool, int64) {
+		x.does(func(call int64, w http.ResponseWriter, r *http.Request) (bool, int64) {
 			switch call % 8 {
 			case 1:
 				problem(w, 503, "unavailable", "")
@@ -179,7 +184,7 @@ func TestWhatBreaksOffIsAskedAgainFromTheFirstRowWithoutAnAnswer(t *testing.T) {
 				return false, 0
 			}
 			return true, 0
-		}
+		})
 		source := x.hub(h, compress)
 		var failures atomic.Int64
 		source.Waiting = func(err error, _ time.Duration) { failures.Add(1) }
@@ -200,12 +205,12 @@ func TestARetryAfterIsWaitedForOrGivenUp(t *testing.T) {
 	t.Parallel()
 	h := hubOf(t)
 	x := troubled(t, h)
-	x.turn = func(call int64, w http.ResponseWriter, _ *http.Request) (bool, int64) {
+	x.does(func(call int64, w http.ResponseWriter, _ *http.Request) (bool, int64) {
 		if call == 1 {
 			problem(w, 429, "quota_exceeded", "1")
 		}
 		return call == 1, 0
-	}
+	})
 	source := x.hub(h, false)
 	var waited atomic.Int64
 	source.Waiting = func(_ error, pause time.Duration) { waited.Store(int64(pause)) }
@@ -213,17 +218,17 @@ func TestARetryAfterIsWaitedForOrGivenUp(t *testing.T) {
 		t.Errorf("waited %v: %v", time.Duration(waited.Load()), err)
 	}
 
-	x.turn = func(_ int64, w http.ResponseWriter, _ *http.Request) (bool, int64) {
+	x.does(func(_ int64, w http.ResponseWriter, _ *http.Request) (bool, int64) {
 		problem(w, 429, "quota_exceeded", "86400")
 		return true, 0
-	}
+	})
 	if _, _, err := through(t.Context(), source); err == nil || huanxin.CodeOf(err) != "quota_exceeded" || !strings.Contains(err.Error(), "24h0m0s") {
 		t.Error("a quota that is used up for the day:", err)
 	}
-	x.turn = func(_ int64, w http.ResponseWriter, _ *http.Request) (bool, int64) {
+	x.does(func(_ int64, w http.ResponseWriter, _ *http.Request) (bool, int64) {
 		problem(w, 503, "unavailable", "")
 		return true, 0
-	}
+	})
 	source.GiveUp = 50 * time.Millisecond
 	if _, _, err := through(t.Context(), source); err == nil || !strings.Contains(err.Error(), "given up") {
 		t.Error("a hub that is away:", err)
@@ -253,11 +258,11 @@ func TestWhatDoesNotPassIsNotTriedAgain(t *testing.T) {
 			_, _ = io.WriteString(w, "number,since,outcome,reason,error\n"+lines[1]+",CHANGED,\"+8613800000001\",\n")
 		},
 	} {
-		x.turn = func(_ int64, w http.ResponseWriter, r *http.Request) (bool, int64) {
+		x.does(func(_ int64, w http.ResponseWriter, r *http.Request) (bool, int64) {
 			body, _ := io.ReadAll(r.Body)
 			turn(w, string(body))
 			return true, 0
-		}
+		})
 		if code == "not one" { // nothing says that it is a hub
 			source.Waiting = nil
 			source.GiveUp = time.Millisecond
@@ -275,25 +280,25 @@ func TestASilentHubIsAskedAgain(t *testing.T) {
 	h := hubOf(t)
 	_, want := asked()
 	x := troubled(t, h)
-	x.turn = func(call int64, w http.ResponseWriter, r *http.Request) (bool, int64) {
+	x.does(func(call int64, w http.ResponseWriter, r *http.Request) (bool, int64) {
 		if call > 2 {
 			return false, 0
 		}
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
-	}
+	})
 	source := x.hub(h, false)
 	source.Stall = 300 * time.Millisecond
 	if got, _, err := through(t.Context(), source); err != nil || got != want {
 		t.Fatal(err)
 	}
 
-	x.turn = func(_ int64, _ http.ResponseWriter, r *http.Request) (bool, int64) {
+	x.does(func(_ int64, _ http.ResponseWriter, r *http.Request) (bool, int64) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
-	}
+	})
 	source.Stall = 0
 	ctx, cancel := context.WithCancelCause(t.Context())
 	time.AfterFunc(100*time.Millisecond, func() { cancel(errGone) })
@@ -307,7 +312,7 @@ func TestRowsThatTheHubRefusesAreSortedByWhy(t *testing.T) {
 	h := hubOf(t)
 	x := troubled(t, h)
 	var quota atomic.Bool
-	x.turn = func(_ int64, w http.ResponseWriter, r *http.Request) (bool, int64) {
+	x.does(func(_ int64, w http.ResponseWriter, r *http.Request) (bool, int64) {
 		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("Huanxin-As-Of", "5")
 		_, _ = io.WriteString(w, "number,since,outcome,reason,error\n")
@@ -319,7 +324,7 @@ func TestRowsThatTheHubRefusesAreSortedByWhy(t *testing.T) {
 			_, _ = io.WriteString(w, line+answer+"\n")
 		}
 		return true, 0
-	}
+	})
 	var out, unknown bytes.Buffer
 	in := "account,number,bound_at\n" + strings.Repeat("a,+8613800000001,2024-01-01\n", 17)
 	s, err := match.Run(t.Context(), match.Options{In: strings.NewReader(in), Changed: &out, Unknown: &unknown, Source: x.hub(h, false), BatchRows: match.HubBatchRows, Workers: 1})
