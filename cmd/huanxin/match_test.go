@@ -35,8 +35,11 @@ type asker struct {
 	env []string
 }
 
-// ago gives the time so many days ago.
-func ago(days int) time.Time { return time.Now().AddDate(0, 0, -days).Truncate(time.Second) }
+// began is one time for all: what is asked must be what was reported, to the second.
+var began = time.Now().Truncate(time.Second)
+
+// ago gives the time so many days before that.
+func ago(days int) time.Time { return began.AddDate(0, 0, -days) }
 
 func date(t time.Time) string { return t.In(huanxin.China).Format(time.DateOnly) }
 
