@@ -124,7 +124,7 @@ func (c *cutter) skipLong(b *block) error {
 			c.take(b, nil, dropped, 1)
 			return nil
 		}
-		if b.buf = c.fill(b.buf[:0], c.size); c.err != nil && c.err != io.EOF {
+		if b.buf = c.fill(b.buf[:0], max(c.size, 1)); c.err != nil && c.err != io.EOF {
 			return c.err
 		}
 	}

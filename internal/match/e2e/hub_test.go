@@ -1,4 +1,5 @@
-package match_test
+// Package e2e_test matches against a real hub. It is a package of its own so that what is fuzzed beside it does not carry a hub.
+package e2e_test
 
 import (
 	"bytes"
@@ -138,6 +139,8 @@ func (c *cutting) Write(p []byte) (int, error) {
 }
 
 func (c *cutting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+var errGone = errors.New("gone")
 
 func problem(w http.ResponseWriter, status int, code, retryAfter string) {
 	w.Header().Set("Content-Type", "application/problem+json")
