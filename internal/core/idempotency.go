@@ -116,8 +116,10 @@ func errInFlight() error {
 // Forget drops idempotency keys that are older than 48 hours, at most limit of them, and says how many.
 func (h *Hub) Forget(ctx context.Context, limit int) (n int64, err error) {
 	err = h.store.Write(ctx, func(tx *store.Tx) (err error) {
-		n, err = tx.ForgetKeys(now().Add(-keyRetention), limit)
-		return err
+		if n, err = tx.ForgetKeys(now().Add(-keyRetention), limit); err != nil {
+			return err
+		}
+		return tx.ForgetExchanges(now().Add(-exchangeRetention))
 	})
 	return n, err
 }

@@ -18,10 +18,19 @@ import (
 // replicas is the pulls that are under way.
 type replicas struct {
 	use     sync.RWMutex  // read-held by every pull, so that nobody takes the index away
+	most    int64         // how many numbers an app may upload
+	row     int           // how many numbers a full row holds
 	looking chan struct{} // held by the one who reads a whole list of uploaded numbers, for it may be long
 
 	mu    sync.Mutex
 	pulls map[huanxin.PartyNo]bool // an app pulls once at a time
+}
+
+func newReplicas(most int64) *replicas {
+	if most <= 0 {
+		most = defaultReplicaNumbers
+	}
+	return &replicas{most: most, row: replicaRow, looking: make(chan struct{}, 1), pulls: map[huanxin.PartyNo]bool{}}
 }
 
 // maxPulls is how many pulls a hub serves at once: each may hold an index of its own in memory.

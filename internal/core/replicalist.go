@@ -138,8 +138,8 @@ func (h *Hub) compactReplica(ctx context.Context, party huanxin.PartyNo, from in
 	if from == 0 {
 		out = nil // before the first row there is nothing that they could be taken out of
 	}
-	rows := pieces(in, false)
-	rows = append(rows, pieces(out, true)...)
+	rows := pieces(in, h.replicas.row, false)
+	rows = append(rows, pieces(out, h.replicas.row, true)...)
 	if len(rows) == len(old) && !smaller(rows, old) {
 		return in, nil
 	}
@@ -182,8 +182,8 @@ type piece struct {
 	removed bool
 }
 
-func pieces(digits []uint64, removed bool) (out []piece) {
-	for some := range slices.Chunk(digits, replicaRow) {
+func pieces(digits []uint64, row int, removed bool) (out []piece) {
+	for some := range slices.Chunk(digits, row) {
 		out = append(out, piece{some, removed})
 	}
 	return out
@@ -218,7 +218,7 @@ func (h *Hub) tidyReplica(ctx context.Context, party huanxin.PartyNo) error {
 	}
 	small, first := 0, int64(0)
 	for _, r := range heads {
-		if r.Numbers < replicaRow {
+		if r.Numbers < int64(h.replicas.row) {
 			if small == 0 {
 				first = r.ID
 			}

@@ -58,7 +58,7 @@ func (h *Hub) changeReplica(ctx context.Context, who huanxin.Caller, action stri
 	if err != nil {
 		return c.receipt, err
 	}
-	broken := inChunks(lines, replicaRow, func(chunk []ReplicaLine) error { return c.take(ctx, chunk) })
+	broken := inChunks(lines, h.replicas.row, func(chunk []ReplicaLine) error { return c.take(ctx, chunk) })
 	err = h.store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 		return tx.FinishReport(store.Report{ID: id, Carrier: who.Party.No, FinishedAt: now(), Accepted: c.receipt.Accepted,
 			Duplicates: c.receipt.Duplicates, Rejected: c.receipt.RejectedTotal}, false)
@@ -159,8 +159,8 @@ func (c *replicaChange) write(ctx context.Context, digits []uint64, good, reject
 			return err
 		}
 		// What was taken out is kept, too, until the rows are put together.
-		most, n := c.h.replicaNumbers, int64(len(digits))
-		if !c.remove && uploaded+n > most || all+n > 2*max(most, replicaRow) {
+		most, n := c.h.replicas.most, int64(len(digits))
+		if !c.remove && uploaded+n > most || all+n > 2*max(most, int64(c.h.replicas.row)) {
 			return errListFull
 		}
 		id, err := tx.NextReplicaRow()
@@ -187,7 +187,7 @@ func (c *replicaChange) fitting(ctx context.Context, lines []ReplicaLine, digits
 		_, in := slices.BinarySearch(list, d)
 		return in
 	})
-	room := int(max(c.h.replicaNumbers-int64(len(list)), 0))
+	room := int(max(c.h.replicas.most-int64(len(list)), 0))
 	if len(fresh) <= room {
 		return fresh, nil
 	}
