@@ -177,6 +177,14 @@ func (im *importer) load(ctx context.Context) error {
 		if err != nil && err != io.EOF {
 			return err
 		}
+		if err == io.EOF && im.at.Offset == 0 { // only a header, of which the hub says whether it is one
+			p.lines, p.last, p.end = 1, im.in.line, im.in.offset
+			err = im.take(ctx, p)
+			if err != nil {
+				return err
+			}
+			err = io.EOF
+		}
 		if err == io.EOF {
 			im.at.Done = true
 			return im.progress.store(&im.at)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A body may take so long, and longer by a second for each KiB of it that came: whoever drips one holds a place for little
-// more than bodyGrace, and a file of any length has its time.
+// So long a body may be waited for, and longer by a second for each KiB of it that came: whoever drips one holds a place for
+// little more than bodyGrace, and a file of any length has its time. How long the hub itself takes with what came does not count.
 const (
 	bodyGrace = 15 * time.Second
 	bodyRate  = 1024 // bytes a second
@@ -21,7 +21,7 @@ func noStall(h http.Handler, limit time.Duration) http.Handler {
 		// The last request's deadline may be over by now, and "100 Continue" is written before any answer.
 		_ = c.SetWriteDeadline(time.Time{})
 		if r.Body != http.NoBody {
-			body := &movingBody{ReadCloser: r.Body, c: c, limit: limit, began: time.Now()}
+			body := &movingBody{ReadCloser: r.Body, c: c, limit: limit}
 			// From the start: net/http reads what a handler left of a body, and before that sends no answer.
 			body.extend()
 			r.Body = body
@@ -34,16 +34,16 @@ func noStall(h http.Handler, limit time.Duration) http.Handler {
 
 type movingBody struct {
 	io.ReadCloser
-	c     *http.ResponseController
-	limit time.Duration
-	until time.Time // the deadline that is set
-	began time.Time
-	bytes int64
+	c      *http.ResponseController
+	limit  time.Duration
+	until  time.Time     // the deadline that is set
+	waited time.Duration // for the client
+	bytes  int64
 }
 
 // extend moves the deadline, but not past what the bytes that came have earned.
 func (b *movingBody) extend() {
-	earned := time.Until(b.began.Add(bodyGrace + time.Duration(b.bytes)*time.Second/bodyRate))
+	earned := bodyGrace + time.Duration(b.bytes)*time.Second/bodyRate - b.waited
 	if earned < b.limit {
 		b.until = time.Time{}
 	}
@@ -52,7 +52,9 @@ func (b *movingBody) extend() {
 
 func (b *movingBody) Read(p []byte) (int, error) {
 	b.extend()
+	began := time.Now()
 	n, err := b.ReadCloser.Read(p)
+	b.waited += time.Since(began)
 	b.bytes += int64(n)
 	if err == io.EOF {
 		// net/http goes on reading to notice that the client is gone: a deadline there would look like that.
