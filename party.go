@@ -43,6 +43,8 @@ type Party struct {
 	Domains []string
 	// ReleaseDelay is how long after the first slot an app's results are first shown (DOMAIN.md §7 rule 4). Fixed per app.
 	ReleaseDelay time.Duration
+	// Replica is what an app's contract grants it of the number index.
+	Replica ReplicaGrant
 	// CoolingDays is how long a carrier freezes a cancelled number: at least 90.
 	CoolingDays int
 	// Contact is told of every step of the clock.
@@ -78,8 +80,10 @@ type Client struct {
 	// SecretHash is SHA-256 of a 256-bit random secret; empty where the registry allows none.
 	SecretHash []byte
 	// JWKS is the client's public keys as a JSON Web Key Set, for private_key_jwt.
-	JWKS     []byte
-	Disabled bool
+	JWKS []byte
+	// Limits of its checks, by contract; 0: the hub's default.
+	ChecksPerSecond, ChecksPerDay int64
+	Disabled                      bool
 }
 
 // Scope is a permission that a token carries.

@@ -38,6 +38,7 @@ func commands() []command {
 		{"party", "add, list or disable carriers, apps and regulators", party},
 		{"client", "add the programs of a party, or rotate their credentials", client},
 		{"key", "rotate the hub's signing key", key},
+		{"replica", "an app's local copy of the number index: upload numbers, pull, verify", replicaCommand},
 		{"version", "say which version this is", version},
 	}
 }

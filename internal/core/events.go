@@ -245,11 +245,7 @@ type chunk struct {
 }
 
 // load reads what the lines are judged against.
-func (c *chunk) load(lines []EventLine) (err error) {
-	if c.next, err = c.tx.BeginBatch(); err != nil {
-		return err
-	}
-	c.first = c.next
+func (c *chunk) load(lines []EventLine) error {
 	var ids []string
 	var numbers []huanxin.Number
 	for i := range lines {
@@ -266,11 +262,15 @@ func (c *chunk) load(lines []EventLine) (err error) {
 		}
 		numbers = append(numbers, l.Event.Number)
 	}
-	if c.known, err = c.tx.KnownEvents(c.carrier, ids); err != nil {
+	b, err := c.tx.AskBatch(c.carrier, ids, numbers)
+	if err == nil {
+		err = c.tx.Await()
+	}
+	if err != nil {
 		return err
 	}
-	c.standings, err = c.tx.Standings(numbers)
-	return err
+	c.first, c.next, c.known, c.standings = b.First, b.First, b.Known, b.Standings
+	return nil
 }
 
 // check refuses what cannot even be looked up, and brings the time to the store's microseconds, so that the same line
@@ -402,7 +402,7 @@ func (c *chunk) accept(e huanxin.Event, row store.NumberRow, after huanxin.Stand
 		LedTo: store.LedTo{Mark: after.Mark(c.zone), Carrier: after.Carrier}})
 	c.fresh[e.ID] = e
 	c.pending[e.Number] = append(c.pending[e.Number], e)
-	c.standings[e.Number] = store.NumberRow{Number: e.Number, Standing: after, Head: e.No}
+	c.standings[e.Number] = store.NumberRow{Number: e.Number, Standing: after, Head: e.No, New: row.New || row.Head == 0}
 	c.next++
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,8 +156,8 @@ func (h *Hub) PutParty(ctx context.Context, who huanxin.Caller, p huanxin.Party,
 		if old := h.Party(p.ID); old != nil && old.Kind != p.Kind {
 			return huanxin.Errorf(huanxin.Conflict, "party_exists", "a party of another kind has this id")
 		}
-		no, err := tx.PutParty(p, now)
-		entry.Detail = detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled})
+		no, err := saveParty(tx, p, now)
+		entry.Detail = partyDetail(no, &p)
 		return err
 	})
 	if err != nil {
@@ -175,6 +176,10 @@ func checkParty(p *huanxin.Party, loopback bool) error {
 		return huanxin.BadField("kinds", "required", "an app serves at least one kind of task")
 	case p.Kind == huanxin.CarrierParty && p.CoolingDays < huanxin.MinCoolingDays:
 		return huanxin.BadField("cooling_days", "too_short", "a carrier freezes a cancelled number for at least 90 days")
+	case p.Kind != huanxin.AppParty && p.Replica != huanxin.NoReplica:
+		return huanxin.BadField("replica", "not_allowed", "only an app keeps a replica of the number index")
+	case p.Replica > huanxin.ReplicaWhole:
+		return huanxin.BadField("replica", "unknown_replica", "must be none, uploaded or whole")
 	case p.ReleaseDelay < 0:
 		return huanxin.BadField("release_delay", "negative", "a delay is not negative")
 	}
@@ -182,6 +187,32 @@ func checkParty(p *huanxin.Party, loopback bool) error {
 		return outbound.CheckURL(p.Contact.Webhook, loopback)
 	}
 	return nil
+}
+
+// saveParty writes a party. Where its contract grants no replica (any more), the numbers that it uploaded for one are not
+// needed any more and go (DOMAIN.md §7 rule 9).
+func saveParty(tx *store.Tx, p huanxin.Party, now time.Time) (huanxin.PartyNo, error) {
+	no, err := tx.PutParty(p, now)
+	if err != nil || p.Replica != huanxin.NoReplica {
+		return no, err
+	}
+	return no, tx.DropReplicaNumbers(no)
+}
+
+func partyDetail(no huanxin.PartyNo, p *huanxin.Party) string {
+	return detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled, "replica": p.Replica.String()})
+}
+
+// GrantReplica writes into the registry which replica an app's contract grants it. Without a grant the numbers that it
+// uploaded are gone.
+func (h *Hub) GrantReplica(ctx context.Context, who huanxin.Caller, id string, grant huanxin.ReplicaGrant) error {
+	p := h.Party(id)
+	if p == nil {
+		return notFound("party")
+	}
+	changed := *p
+	changed.Replica = grant
+	return h.PutParty(ctx, who, changed, true)
 }
 
 // DisableParty switches a party off or on again. Its tokens stop within 5 seconds.
@@ -245,6 +276,26 @@ func (h *Hub) RotateClient(ctx context.Context, who huanxin.Caller, id string, j
 	})
 }
 
+// LimitClient sets what a client's contract allows of checks, a second in the long run and a day; 0: the hub's default, negative:
+// no limit. It holds within 5 seconds at other hubs.
+func (h *Hub) LimitClient(ctx context.Context, who huanxin.Caller, id string, perSecond, perDay int64) error {
+	err := h.act(ctx, who, "client.limit", mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
+		entry.Subject = id
+		old := h.snapshot().clients[id]
+		if old == nil {
+			return notFound("client")
+		}
+		c := *old
+		c.ChecksPerSecond, c.ChecksPerDay = perSecond, perDay
+		entry.Detail = detail(map[string]any{"checks_per_second": perSecond, "checks_per_day": perDay})
+		return tx.PutClient(c, now)
+	})
+	if err != nil {
+		return err
+	}
+	return h.Refresh(ctx)
+}
+
 func (h *Hub) putClient(ctx context.Context, who huanxin.Caller, action string, in NewClient,
 	make func(old *huanxin.Client, p *huanxin.Party) (huanxin.Client, error)) (secret string, err error) {
 	err = h.act(ctx, who, action, mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
@@ -281,15 +332,19 @@ func (h *Hub) UseAssertion(ctx context.Context, client, jti string, exp time.Tim
 	return fresh, err
 }
 
-// RefusedClient records that a client of the registry failed to authenticate, once a minute for each reason. Unknown names
-// are not recorded: anyone could fill the log with either.
+// RefusedClient records that a client of the registry failed to authenticate or, where the reason begins with "grant_", that a
+// grant in its name was not taken; once a minute for each reason. Unknown names are not recorded: anyone could fill the log with either.
 func (h *Hub) RefusedClient(ctx context.Context, client, why string) {
 	c := h.snapshot().clients[client]
 	if c == nil || !h.refusals.note(client+" "+why, now()) {
 		return
 	}
+	code := "invalid_client"
+	if strings.HasPrefix(why, "grant_") {
+		code = "invalid_grant"
+	}
 	h.recordRefusal(ctx, store.AuditEntry{At: now(), Party: c.Party.No, Client: client, Action: "token"},
-		&huanxin.Error{Kind: huanxin.Forbidden, Code: "invalid_client", Reason: why})
+		&huanxin.Error{Kind: huanxin.Forbidden, Code: code, Reason: why})
 }
 
 // refusals remembers what was recorded a short time ago.

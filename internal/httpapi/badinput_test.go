@@ -67,7 +67,7 @@ func setStage(t *testing.T, w *world) *stage {
 	for _, c := range []string{"cmcc", "unicom"} {
 		w.Carrier(c)
 	}
-	w.App("shop", hubtest.Domains("shop.example"))
+	w.App("shop", hubtest.Domains("shop.example"), hubtest.Replica(huanxin.ReplicaUploaded))
 	w.App("bank", hubtest.Class("payment"))
 	w.App("calls", hubtest.Kinds(huanxin.StopContact))
 	w.App("gone")
@@ -126,6 +126,7 @@ func (s *stage) state() string {
 		"SELECT COUNT(*), SUM(cancelled_at), SUM(aborted_at), SUM(carrier) FROM requests",
 		"SELECT COUNT(*), SUM(state), SUM(open), SUM(outcome), SUM(reason), SUM(answers) FROM tasks",
 		"SELECT COUNT(*) FROM answers", "SELECT COUNT(*) FROM steps", "SELECT COUNT(*) FROM messages", "SELECT COUNT(*) FROM idempotency",
+		"SELECT COUNT(*), COALESCE(SUM(numbers), 0) FROM replica_numbers",
 		"SELECT COUNT(*), SUM(disabled) FROM parties", "SELECT COUNT(*), SUM(disabled) FROM clients", "SELECT COUNT(*) FROM signing_keys",
 	} {
 		rows, err := s.db.Query(q)
@@ -203,6 +204,7 @@ var endpoints = map[string]endpoint{
 	"POST /oauth2/token":                          nil, // in OAuth's own form: TestTheTokenEndpointRefusesBadInput
 	"GET /.well-known/oauth-authorization-server": nothingToSay,
 	"GET /jwks.json":                              nothingToSay,
+	"POST /number-recycling/v0.2/check":           nil, // in CAMARA's own form: camara_test.go
 	"POST /v1/number-events":                      badReports,
 	"POST /v1/history":                            badHistory,
 	"POST /v1/requests":                           badRequests,
@@ -216,6 +218,9 @@ var endpoints = map[string]endpoint{
 	"POST /v1/answers":                            badAnswerLines,
 	"GET /v1/apps/self":                           nothingToSay,
 	"GET /v1/escalations":                         badEscalations,
+	"POST /v1/replica/numbers":                    badReplicaNumbers,
+	"POST /v1/replica/numbers/remove":             badReplicaNumbers,
+	"GET /v1/replica":                             badPulls,
 }
 
 // nothingToSay is an endpoint that takes no input of its own: what fits every endpoint is all there is.
@@ -233,7 +238,9 @@ func TestEveryEndpointRefusesBadInput(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				s.t, s.world.t = t, t
 				defer func() { s.world.t = w.t }()
-				s.run(t, s.everywhere(rt))
+				if rt.Errors == nil {
+					s.run(t, s.everywhere(rt))
+				}
 				if particular != nil {
 					s.run(t, particular(s))
 				}
