@@ -218,6 +218,8 @@ var endpoints = map[string]endpoint{
 	"POST /v1/answers":                            badAnswerLines,
 	"GET /v1/apps/self":                           nothingToSay,
 	"GET /v1/escalations":                         badEscalations,
+	"POST /v1/checks":                             badChecks,
+	"GET /v1/coverage":                            nothingToSay,
 	"POST /v1/replica/numbers":                    badReplicaNumbers,
 	"POST /v1/replica/numbers/remove":             badReplicaNumbers,
 	"GET /v1/replica":                             badPulls,
