@@ -28,6 +28,7 @@ var rank = map[string]int{
 	"internal/server": 4,
 
 	"client": 1, "agent": 2, "guard": 2, // for others to build on
+	"internal/history": 2, // beside a hub
 
 	"hubtest": 5, "internal/sandbox": 5,
 	"bench": 6, "cmd": 6,
@@ -64,6 +65,7 @@ var bans = []ban{
 	{in: "internal/due", never: []string{ours + "internal/store"}, reason: throughCore},
 	{in: "agent", never: []string{ours + "internal"}, reason: asOthersDo},
 	{in: "client", never: []string{ours + "internal"}, reason: asOthersDo},
+	{in: "internal/history", never: []string{ours + "internal"}, reason: asOthersDo},
 	{in: "guard", never: []string{ours + "internal"}, except: []string{ours + "internal/index"}, reason: asOthersDo},
 	{never: []string{"database/sql", "github.com/jackc/pgx", "github.com/pressly/goose", "modernc.org/sqlite"},
 		reason: "the hub's SQL is in internal/store, for both engines at once",

@@ -37,6 +37,7 @@ type world struct {
 	stop     context.CancelFunc
 	stopped  chan error
 	log      *os.File
+	lines    *server.Gathered
 	http     *http.Client
 	carriers []*client.Client
 	apps     []*client.Client
@@ -92,7 +93,8 @@ func newWorld(ctx context.Context, engine string) (w *world, err error) {
 	if w.log, err = os.Create(filepath.Join(w.dir, "log")); err != nil {
 		return w, err
 	}
-	log, err := server.NewLog(w.log, "info")
+	w.lines = server.Gather(w.log)
+	log, err := server.NewLog(w.lines, "info")
 	if err != nil {
 		return w, err
 	}
@@ -121,6 +123,9 @@ func (w *world) close() error {
 		errs = append(errs, <-w.stopped)
 	}
 	if w.log != nil {
+		if w.lines != nil {
+			errs = append(errs, w.lines.Close())
+		}
 		errs = append(errs, w.log.Close())
 	}
 	if w.cluster != nil {

@@ -156,7 +156,7 @@ func (h *Hub) Answers(ctx context.Context, who huanxin.Caller, lines iter.Seq2[T
 	var id int64
 	may := who.May(huanxin.AppParty, huanxin.ScopeTasksWork)
 	err := h.act(ctx, who, "answers.begin", may, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) (err error) {
-		id, err = tx.BeginReport(who.Party.No, who.Client, now)
+		id, err = tx.BeginReport(who.Party.No, who.Client, now, false)
 		r.ID = h.keys.ID(seal.ReceiptID, id)
 		entry.Subject = r.ID
 		return err

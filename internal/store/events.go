@@ -85,12 +85,23 @@ const (
 
 const eventColumns = "e.id, e.carrier, e.event_id, e.number, e.kind, e.at, e.origin, e.corrects"
 
+// onDay is added to the origin of an event or a standing whose time is known only to the day.
+const onDay = 1 << 6
+
+func packedOrigin(origin int64, isOnDay bool) int64 {
+	if isOnDay {
+		origin += onDay
+	}
+	return origin
+}
+
 func scanEvent(r scanner, more ...any) (huanxin.Event, error) {
 	var e huanxin.Event
-	var number, at int64
-	err := r.Scan(append([]any{&e.No, &e.Carrier, &e.ID, &number, &e.Kind, &at, &e.Origin, &e.Corrects}, more...)...)
+	var number, at, origin int64
+	err := r.Scan(append([]any{&e.No, &e.Carrier, &e.ID, &number, &e.Kind, &at, &origin, &e.Corrects}, more...)...)
 	if err == nil {
 		e.Number, e.At = huanxin.NumberOf(uint64(number)), fromMicros(at)
+		e.Origin, e.OnDay = huanxin.ActivationOrigin(origin%onDay), origin >= onDay
 	}
 	return e, err
 }
@@ -128,9 +139,10 @@ const numberColumns = "n.number, n.phase, n.carrier, n.tenure, n.started_at, n.o
 
 func scanNumber(r scanner) (NumberRow, error) {
 	var n NumberRow
-	var number, started, ended, last int64
-	err := r.Scan(&number, &n.Phase, &n.Carrier, &n.Tenure, &started, &n.Origin, &ended, &last, &n.Head)
+	var number, started, origin, ended, last int64
+	err := r.Scan(&number, &n.Phase, &n.Carrier, &n.Tenure, &started, &origin, &ended, &last, &n.Head)
 	if err == nil {
+		n.Origin, n.StartedOnDay = huanxin.TenureOrigin(origin%onDay), origin >= onDay
 		n.Number = huanxin.NumberOf(uint64(number))
 		n.StartedAt, n.EndedAt, n.LastAt = fromMicros(started), fromMicros(ended), fromMicros(last)
 	}
@@ -212,7 +224,7 @@ func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standin
 	led := make([]int64, n)
 	for i, e := range events {
 		id[i], carrier[i], number[i], kind[i] = int64(e.No), int64(e.Carrier), int64(e.Number.Digits()), int64(e.Kind)
-		at[i], origin[i], corrects[i], prev[i], eventID[i] = micros(e.At), int64(e.Origin), int64(e.Corrects), int64(e.Prev), e.ID
+		at[i], origin[i], corrects[i], prev[i], eventID[i] = micros(e.At), packedOrigin(int64(e.Origin), e.OnDay), int64(e.Corrects), int64(e.Prev), e.ID
 		led[i] = e.LedTo.packed()
 	}
 	if err := t.eachLater(`INSERT INTO events (id, carrier, event_id, number, kind, at, origin, corrects, prev, led_to)
@@ -256,7 +268,7 @@ func (t *Tx) putStandings(rows []NumberRow, conflict string) error {
 	started, origin, ended, last, head := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	for i, r := range rows {
 		number[i], phase[i], carrier[i], tenure[i] = int64(r.Number.Digits()), int64(r.Phase), int64(r.Carrier), int64(r.Tenure)
-		started[i], origin[i], ended[i], last[i], head[i] = micros(r.StartedAt), int64(r.Origin), micros(r.EndedAt), micros(r.LastAt), int64(r.Head)
+		started[i], origin[i], ended[i], last[i], head[i] = micros(r.StartedAt), packedOrigin(int64(r.Origin), r.StartedOnDay), micros(r.EndedAt), micros(r.LastAt), int64(r.Head)
 	}
 	return t.eachLater(`INSERT INTO numbers (number, phase, carrier, tenure, started_at, origin, ended_at, last_at, head)
 		SELECT number, phase, carrier, tenure, started_at, origin, ended_at, last_at, head FROM {rows}`+conflict, nil,
@@ -264,46 +276,51 @@ func (t *Tx) putStandings(rows []NumberRow, conflict string) error {
 		ints("started_at", started), ints("origin", origin), ints("ended_at", ended), ints("last_at", last), ints("head", head))
 }
 
-// Report is one carrier's report of number events.
+// Report is one carrier's report of number events, or of history.
 type Report struct {
 	ID                             int64
 	Carrier                        huanxin.PartyNo
 	Client                         string
 	StartedAt, FinishedAt          time.Time
 	Accepted, Duplicates, Rejected int64
-	CompleteUntil                  time.Time // as it was stated; zero: it was not
+	CoveredSince, CompleteUntil    time.Time // as they were stated; zero: they were not
 }
 
-// BeginReport gives a report its id.
-func (t *Tx) BeginReport(carrier huanxin.PartyNo, client string, now time.Time) (int64, error) {
+// BeginReport gives a report its id. A report of history is no news: see LogBatch.
+func (t *Tx) BeginReport(carrier huanxin.PartyNo, client string, now time.Time, history bool) (int64, error) {
 	id, err := t.nextID("report", 1)
 	if err != nil {
 		return 0, err
 	}
-	return id, t.later(`INSERT INTO reports (id, carrier, client, started_at, finished_at, accepted, duplicates, rejected, complete_until)
-		VALUES ($1, $2, $3, $4, 0, 0, 0, 0, 0)`, []any{id, int64(carrier), client, micros(now)}, nil, nil)
+	return id, t.later(`INSERT INTO reports (id, carrier, client, started_at, finished_at, accepted, duplicates, rejected, complete_until, history)
+		VALUES ($1, $2, $3, $4, 0, 0, 0, 0, 0, $5)`, []any{id, int64(carrier), client, micros(now), bit(history)}, nil, nil)
 }
 
-// FinishReport writes what became of a report. With advance its CompleteUntil is the carrier's word that it has told
-// everything until then, which never moves back.
+// FinishReport writes what became of a report. With advance its CompleteUntil and CoveredSince are the carrier's word that it has
+// told everything until then, and every change of holder since then. What is known stays known: CompleteUntil never moves
+// back and CoveredSince never moves on.
 func (t *Tx) FinishReport(r Report, advance bool) error {
 	if err := t.later(`UPDATE reports SET finished_at = $1, accepted = $2, duplicates = $3, rejected = $4, complete_until = $5
 		WHERE id = $6`, []any{micros(r.FinishedAt), r.Accepted, r.Duplicates, r.Rejected, micros(r.CompleteUntil), r.ID}, nil, nil); err != nil {
 		return err
 	}
-	if !advance {
+	if !advance || r.CompleteUntil.IsZero() && r.CoveredSince.IsZero() {
 		return nil
 	}
-	return t.later(`INSERT INTO coverage (carrier, covered_since, complete_until) VALUES ($1, 0, $2)
-		ON CONFLICT (carrier) DO UPDATE SET complete_until = excluded.complete_until
-		WHERE excluded.complete_until > coverage.complete_until`, []any{int64(r.Carrier), micros(r.CompleteUntil)}, nil, nil)
+	return t.later(`INSERT INTO coverage (carrier, covered_since, complete_until) VALUES ($1, $2, $3)
+		ON CONFLICT (carrier) DO UPDATE SET
+			covered_since = CASE WHEN coverage.covered_since = 0 OR excluded.covered_since <> 0 AND excluded.covered_since < coverage.covered_since
+				THEN excluded.covered_since ELSE coverage.covered_since END,
+			complete_until = CASE WHEN excluded.complete_until > coverage.complete_until
+				THEN excluded.complete_until ELSE coverage.complete_until END`,
+		[]any{int64(r.Carrier), micros(r.CoveredSince), micros(r.CompleteUntil)}, nil, nil)
 }
 
-// CompleteUntil gives until when a carrier has told everything; zero: it never said.
-func (t *Tx) CompleteUntil(carrier huanxin.PartyNo) (time.Time, error) {
-	var until int64
-	_, err := t.queryRow("SELECT complete_until FROM coverage WHERE carrier = $1", []any{int64(carrier)}, &until)
-	return fromMicros(until), err
+// CoverageOf gives what one carrier has told.
+func (t *Tx) CoverageOf(carrier huanxin.PartyNo) (Coverage, error) {
+	var since, until int64
+	_, err := t.queryRow("SELECT covered_since, complete_until FROM coverage WHERE carrier = $1", []any{int64(carrier)}, &since, &until)
+	return Coverage{carrier, fromMicros(since), fromMicros(until)}, err
 }
 
 // EventsFrom gives at most limit events of the number log from a position on, in its order. Only sequenced events are seen.
