@@ -29,6 +29,10 @@ func TestAMarkAnswersAsTheStandingDoesOrLeavesItToTheStore(t *testing.T) {
 			Origin:    rapid.SampledFrom([]huanxin.TenureOrigin{1, 2, 3, 4}).Draw(t, "origin"),
 			StartedAt: began,
 		}
+		if s.StartedOnDay = rapid.Bool().Draw(t, "on day"); s.StartedOnDay {
+			s.StartedAt = huanxin.DayOf(began, huanxin.China).Date(huanxin.China)
+			began = s.StartedAt
+		}
 		if s.Phase == huanxin.PhaseUnseen {
 			s = huanxin.Standing{}
 		}

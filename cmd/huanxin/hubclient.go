@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -58,9 +57,6 @@ func usageError(text string) error {
 	fmt.Fprintln(os.Stderr, "huanxin: "+text)
 	return errUsage
 }
-
-// errBadLines says that all is done but for some lines, which are listed.
-var errBadLines = errors.New("some lines were refused")
 
 // progress shows on a terminal how far a long command is.
 type progress struct {

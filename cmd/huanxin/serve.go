@@ -51,10 +51,13 @@ func serve(ctx context.Context, args []string) error {
 	if err := cfg.Check(); err != nil {
 		return err
 	}
-	log, err := server.NewLog(os.Stderr, cfg.LogLevel)
+	out := server.Gather(os.Stderr)
+	defer func() { _ = out.Close() }()
+	log, err := server.NewLog(out, cfg.LogLevel)
 	if err != nil {
 		return err
 	}
+	server.CollectLess()
 	s, err := server.Open(ctx, cfg, log)
 	if err != nil {
 		return err

@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -98,18 +100,16 @@ func (a *attempt) refuse(client *huanxin.Client, why string) error {
 	if a.e.Refused != nil {
 		a.e.Refused(a.r.Context(), id, why)
 	}
-	description := "client authentication failed"
-	switch why {
-	case whyExpired:
-		description = "the assertion has expired"
-	case whyWrongTime:
-		description = "the assertion's exp is more than 5 minutes ahead, or its nbf or iat lies in the future"
-	case whyWrongAudience:
-		description = "the assertion's aud is not this hub"
-	case whyReplayed:
-		description = "the assertion was used before: each needs a jti of its own"
-	}
-	return &oauthError{status: http.StatusUnauthorized, code: "invalid_client", description: description, challenge: a.challenge}
+	return &oauthError{status: http.StatusUnauthorized, code: "invalid_client", challenge: a.challenge,
+		description: cmp.Or(told[why], "client authentication failed")}
+}
+
+// told is what an outsider hears of why an assertion was refused.
+var told = map[string]string{
+	whyExpired:       "the assertion has expired",
+	whyWrongTime:     "the assertion's exp is more than 5 minutes ahead, or its nbf or iat lies in the future",
+	whyWrongAudience: "the assertion's aud is not this hub",
+	whyReplayed:      "the assertion was used before: each needs a jti of its own",
 }
 
 // authenticate finds out which client asks, by exactly one method (RFC 6749 §2.3).
@@ -175,53 +175,92 @@ func (a *attempt) bySecret(formID string) (*huanxin.Client, error) {
 
 // byAssertion is private_key_jwt (RFC 7523 §2.2, §3).
 func (a *attempt) byAssertion(assertion, formID string) (*huanxin.Client, error) {
-	if len(assertion) > maxAssertion {
-		return nil, a.refuse(nil, whyMalformed)
-	}
-	jws, err := jose.ParseSignedCompact(assertion, clientAlgs)
-	if err != nil {
-		return nil, a.refuse(nil, whyMalformed)
-	}
-	var claims jwt.Claims
-	if err := json.Unmarshal(jws.UnsafePayloadWithoutVerification(), &claims); err != nil {
-		return nil, a.refuse(nil, whyMalformed)
-	}
-	// The claims are unproven until the signature is checked: they only choose the keys.
-	head := jws.Signatures[0].Protected
-	client, disabled, err := a.e.Lookup.find(a.r.Context(), claims.Issuer)
-	if err != nil {
+	s, why, err := a.e.signedBy(a.r.Context(), assertion)
+	switch {
+	case err != nil:
 		return nil, err
+	case why != "":
+		return nil, a.refuse(s.client, why)
 	}
-	key := a.keyOf(client, head)
-	if key == nil {
-		spendVerification()
-		if client == nil {
-			return nil, a.refuse(nil, whyUnknownClient)
-		}
-		return nil, a.refuse(client, whyUnknownKey)
-	}
-	if _, err := jws.Verify(key.Key); err != nil {
-		return nil, a.refuse(client, whyWrongSignature)
-	}
-	if disabled {
-		return nil, a.refuse(client, whyDisabled)
-	}
-	if why := a.judge(&claims, head, client, formID); why != "" {
-		return nil, a.refuse(client, why)
+	if why := a.judge(&s, formID); why != "" {
+		return nil, a.refuse(s.client, why)
 	}
 	// The last step, so that nobody else uses up a client's jti, and one is used up only where it counts.
-	fresh, err := a.e.Replay(a.r.Context(), client.ID, claims.ID, claims.Expiry.Time().Add(assertionSkew))
+	fresh, err := a.e.Replay(a.r.Context(), s.client.ID, s.claims.ID, s.claims.Expiry.Time().Add(assertionSkew))
 	if err != nil {
 		return nil, err
 	}
 	if !fresh {
-		return nil, a.refuse(client, whyReplayed)
+		return nil, a.refuse(s.client, whyReplayed)
 	}
-	return client, nil
+	return s.client, nil
+}
+
+// judge checks the claims of an assertion whose signature is the client's (RFC 7523 §3).
+func (a *attempt) judge(s *signed, formID string) (why string) {
+	// The same key may sign answers to tasks: what says that it is something else is no assertion (RFC 8725 §3.11).
+	if _, typed := s.head.ExtraHeaders[jose.HeaderType]; typed && !isType(s.head, "JWT") && !isType(s.head, "client-authentication+jwt") {
+		return whyWrongClaims
+	}
+	if id := s.client.ID; s.claims.Subject != id || formID != "" && formID != id {
+		return whyWrongClaims
+	}
+	return a.e.judge(s, a.now)
+}
+
+// signed is a JWT with the signature of a client.
+type signed struct {
+	client *huanxin.Client
+	head   jose.Header
+	claims assertionClaims
+}
+
+// assertionClaims are those of a client's assertion; the last three are of grants alone.
+type assertionClaims struct {
+	jwt.Claims
+	ClientID string `json:"client_id"`
+	Scope    string `json:"scope"`
+	Purpose  string `json:"purpose"`
+}
+
+// signedBy reads a JWT that a client signed, and checks that this enabled client did. Otherwise it says why not, with the client
+// if there is one; nothing may be believed then.
+func (e *TokenEndpoint) signedBy(ctx context.Context, text string) (s signed, why string, err error) {
+	if len(text) > maxAssertion {
+		return s, whyMalformed, nil
+	}
+	jws, err := jose.ParseSignedCompact(text, clientAlgs)
+	if err != nil {
+		return s, whyMalformed, nil
+	}
+	if err := json.Unmarshal(jws.UnsafePayloadWithoutVerification(), &s.claims); err != nil {
+		return s, whyMalformed, nil
+	}
+	// The claims are unproven until the signature is checked: they only choose the keys.
+	s.head = jws.Signatures[0].Protected
+	var disabled bool
+	if s.client, disabled, err = e.Lookup.find(ctx, s.claims.Issuer); err != nil {
+		return s, "", err
+	}
+	key := keyOf(s.client, s.head)
+	if key == nil {
+		spendVerification()
+		if s.client == nil {
+			return s, whyUnknownClient, nil
+		}
+		return s, whyUnknownKey, nil
+	}
+	if _, err := jws.Verify(key.Key); err != nil {
+		return s, whyWrongSignature, nil
+	}
+	if disabled {
+		return s, whyDisabled, nil
+	}
+	return s, "", nil
 }
 
 // keyOf chooses the client's key that the header names. Without a kid, the client must have just one key.
-func (a *attempt) keyOf(client *huanxin.Client, head jose.Header) *jose.JSONWebKey {
+func keyOf(client *huanxin.Client, head jose.Header) *jose.JSONWebKey {
 	if client == nil || len(client.JWKS) == 0 || !plainHeader(head) {
 		return nil
 	}
@@ -241,27 +280,23 @@ func (a *attempt) keyOf(client *huanxin.Client, head jose.Header) *jose.JSONWebK
 	return nil
 }
 
-// judge checks the claims of an assertion whose signature is the client's (RFC 7523 §3).
-func (a *attempt) judge(claims *jwt.Claims, head jose.Header, client *huanxin.Client, formID string) (why string) {
-	// The same key may sign answers to tasks: what says that it is something else is no assertion (RFC 8725 §3.11).
-	if _, typed := head.ExtraHeaders[jose.HeaderType]; typed && !isType(head, "JWT") && !isType(head, "client-authentication+jwt") {
-		return whyWrongClaims
-	}
-	if claims.Issuer != client.ID || claims.Subject != client.ID || formID != "" && formID != client.ID ||
-		claims.ID == "" || len(claims.ID) > maxJTI || claims.Expiry == nil {
+// judge checks what every assertion must say: that it is for this hub, now and once.
+func (e *TokenEndpoint) judge(s *signed, now time.Time) (why string) {
+	claims := &s.claims
+	if claims.Issuer != s.client.ID || claims.ID == "" || len(claims.ID) > maxJTI || claims.Expiry == nil {
 		return whyWrongClaims
 	}
 	if len(claims.Audience) == 0 {
 		return whyWrongAudience
 	}
 	for _, aud := range claims.Audience {
-		if aud != a.e.Issuer.URL && aud != a.e.tokenURL() {
+		if aud != e.Issuer.URL && aud != e.tokenURL() {
 			return whyWrongAudience // one that is meant for others too could be used up here by them
 		}
 	}
-	soon := a.now.Add(assertionSkew)
+	soon := now.Add(assertionSkew)
 	switch exp := claims.Expiry.Time(); {
-	case !exp.Add(assertionSkew).After(a.now):
+	case !exp.Add(assertionSkew).After(now):
 		return whyExpired
 	case exp.After(soon.Add(maxAssertionAhead)),
 		claims.NotBefore != nil && claims.NotBefore.Time().After(soon),

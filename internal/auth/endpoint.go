@@ -18,7 +18,8 @@ import (
 // maxForm is how long a request to the token endpoint may be.
 const maxForm = 64 << 10
 
-// TokenEndpoint is the token endpoint (RFC 6749 §3.2) for the client credentials grant (§4.4), an http.Handler.
+// TokenEndpoint is the token endpoint (RFC 6749 §3.2) for the client credentials grant (§4.4) and for a carrier's word about
+// a number (RFC 7523 §2.1; see grant.go), an http.Handler.
 // It answers errors in OAuth's own form (§5.2), never as a problem document.
 type TokenEndpoint struct {
 	Issuer *Issuer
@@ -28,8 +29,12 @@ type TokenEndpoint struct {
 	// Replay remembers a client's jti until exp, on stable storage that all hubs share. It reports whether it is new, and of
 	// two that ask at once tells only one so.
 	Replay func(ctx context.Context, clientID, jti string, exp time.Time) (fresh bool, err error)
-	// Refused records a failed authentication. The id is empty where no such client exists; why is one of a few fixed words.
+	// Refused records a failed authentication, or a carrier's word that was not taken. The id is empty where no such client exists; why is one
+	// of a few fixed words, those about a carrier's word beginning with "grant_".
 	Refused func(ctx context.Context, clientID, why string)
+	// Bind takes a carrier's word about a number and gives what a token bound to it holds, sealed for the client and the jti in v. An error
+	// of the kind Forbidden or Refused says that the carrier's word does not do, which Bind has recorded; nil: there is no such grant.
+	Bind func(ctx context.Context, carrier *huanxin.Client, v Vouched) (sealed []byte, err error)
 	// Fault is told of faults of ours, which the outsider sees as server_error only.
 	Fault func(ctx context.Context, err error)
 }
@@ -116,18 +121,32 @@ func (e *TokenEndpoint) token(w http.ResponseWriter, r *http.Request) (*tokenAns
 	if err != nil {
 		return nil, err
 	}
-	switch form["grant_type"] {
-	case "client_credentials":
-	case "":
+	grant := e.byClient
+	switch kind := form["grant_type"]; {
+	case kind == grantClient:
+	case kind == grantAssertion && e.Bind != nil:
+		grant = e.byCarriersWord
+	case kind == "":
 		return nil, invalidRequest("grant_type is missing")
 	default:
 		return nil, &oauthError{status: http.StatusBadRequest, code: "unsupported_grant_type",
-			description: "the only grant_type is client_credentials"}
+			description: "the grant_type is " + grantClient + " or " + grantAssertion}
 	}
 	client, err := e.authenticate(r, form, now)
 	if err != nil {
 		return nil, err
 	}
+	return grant(r.Context(), client, form, now)
+}
+
+// The grants, as grant_type names them.
+const (
+	grantClient    = "client_credentials"
+	grantAssertion = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+)
+
+// byClient is the client credentials grant.
+func (e *TokenEndpoint) byClient(_ context.Context, client *huanxin.Client, form params, now time.Time) (*tokenAnswer, error) {
 	scopes, err := allow(client, form["scope"])
 	if err != nil {
 		return nil, err

@@ -386,7 +386,7 @@ func TestTheMetadataNamesTheEndpoints(t *testing.T) {
 	delete(got, "scopes_supported")
 	if diff := cmp.Diff(map[string]any{
 		"issuer": issuerURL, "token_endpoint": issuerURL + "/oauth2/token", "jwks_uri": issuerURL + "/jwks.json",
-		"response_types_supported": []any{}, "grant_types_supported": []any{"client_credentials"},
+		"response_types_supported": []any{}, "grant_types_supported": []any{"client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"},
 		"token_endpoint_auth_methods_supported":            []any{"private_key_jwt", "client_secret_basic"},
 		"token_endpoint_auth_signing_alg_values_supported": []any{"ES256", "EdDSA", "PS256", "RS256"},
 	}, got); diff != "" {

@@ -30,7 +30,7 @@ func NewMetadata(issuer string) Metadata {
 		TokenEndpoint: issuer + TokenPath,
 		JWKSURI:       issuer + JWKSPath,
 		ResponseTypes: []string{},
-		GrantTypes:    []string{"client_credentials"},
+		GrantTypes:    []string{grantClient, grantAssertion},
 		AuthMethods:   []string{"private_key_jwt", "client_secret_basic"},
 	}
 	for _, alg := range clientAlgs {

@@ -3,7 +3,7 @@ package auth
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
+	"encoding/base64"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +23,8 @@ type Issuer struct {
 	Audience string // what tokens are good for; empty: URL
 	Ring     *KeyRing
 	Lifetime time.Duration // of tokens; zero or more than MaxTokenLifetime: that
+	// OpenBound opens what TokenEndpoint.Bind sealed for a client's token with a jti; nil: no token is bound to anything.
+	OpenBound func(sealed []byte, clientID, jti string) (huanxin.Bound, error)
 }
 
 func (i *Issuer) audience() string {
@@ -54,10 +56,24 @@ type minted struct {
 // Mint makes an access token for a client that has been authenticated, with scopes that it is allowed. It says how
 // long the token is valid.
 func (i *Issuer) Mint(client *huanxin.Client, scopes huanxin.Scopes, now time.Time) (token string, lifetime time.Duration, err error) {
+	return i.mint(client.ID, client.ID, rand.Text(), scopes, now)
+}
+
+// sealedSubject is what the sub of a bound token begins with; what was sealed follows in base64url. It is never a client's id, so
+// whoever does not know of bound tokens takes none of them for an unbound one.
+const sealedSubject = "sealed:"
+
+// mintBound makes a token whose subject is the holder of a number (RFC 9068 §2.2), sealed: neither the client nor anybody on
+// the way can read it.
+func (i *Issuer) mintBound(clientID, jti string, sealed []byte, now time.Time) (token string, lifetime time.Duration, err error) {
+	return i.mint(clientID, sealedSubject+base64.RawURLEncoding.EncodeToString(sealed), jti, boundScopes, now)
+}
+
+func (i *Issuer) mint(clientID, subject, jti string, scopes huanxin.Scopes, now time.Time) (token string, lifetime time.Duration, err error) {
 	lifetime = i.lifetime()
 	token, err = i.Ring.Sign(now, typAccessToken, minted{
-		Issuer: i.URL, Audience: i.audience(), Subject: client.ID, ClientID: client.ID,
-		IssuedAt: now.Unix(), Expires: now.Add(lifetime).Unix(), ID: rand.Text(), Scope: scopes.String(),
+		Issuer: i.URL, Audience: i.audience(), Subject: subject, ClientID: clientID,
+		IssuedAt: now.Unix(), Expires: now.Add(lifetime).Unix(), ID: jti, Scope: scopes.String(),
 	})
 	return token, lifetime, err
 }
@@ -79,14 +95,13 @@ func NewVerifier(issuer *Issuer, lookup Lookup) *Verifier {
 // taken from it is gone. Errors for the outsider are Unauthenticated with the code "invalid_token" (RFC 6750 §3.1).
 func (v *Verifier) Verify(ctx context.Context, token string, now time.Time) (huanxin.Caller, error) {
 	ring := v.issuer.Ring.keys.Load()
-	key := sha256.Sum256([]byte(token))
-	g, ok := v.seen.get(key, ring, now)
+	g, ok := v.seen.get(token, ring, now)
 	if !ok {
 		var err error
 		if g, err = v.read(token, ring, now); err != nil {
 			return huanxin.Caller{}, err
 		}
-		v.seen.put(key, g, now)
+		v.seen.put(token, g, now)
 	}
 	client, disabled, err := v.lookup.find(ctx, g.client)
 	if err != nil {
@@ -95,7 +110,7 @@ func (v *Verifier) Verify(ctx context.Context, token string, now time.Time) (hua
 	if client == nil || disabled {
 		return huanxin.Caller{}, invalidToken("its client is disabled or gone")
 	}
-	return huanxin.Caller{Party: &client.Party, Client: client.ID, Scopes: both(g.scopes, client.Scopes)}, nil
+	return huanxin.Caller{Party: &client.Party, Client: client.ID, Scopes: both(g.scopes, client.Scopes), Bound: g.bound}, nil
 }
 
 // both gives the scopes that are in a and in b.
@@ -156,8 +171,8 @@ func (v *Verifier) read(token string, ring *ringKeys, now time.Time) (grant, err
 		return grant{}, invalidToken("it is for another audience")
 	case claims.Expiry == nil || claims.IssuedAt == nil || claims.ID == "":
 		return grant{}, invalidToken("exp, iat or jti is missing")
-	case claims.ClientID == "" || claims.Subject != claims.ClientID:
-		return grant{}, invalidToken("sub is not the client")
+	case claims.ClientID == "":
+		return grant{}, invalidToken("client_id is missing")
 	case claims.Expiry.Time().Sub(claims.IssuedAt.Time()) > MaxTokenLifetime:
 		return grant{}, invalidToken("it is valid for too long")
 	case claims.IssuedAt.Time().After(now.Add(clockSkew)),
@@ -170,7 +185,28 @@ func (v *Verifier) read(token string, ring *ringKeys, now time.Time) (grant, err
 		return grant{}, &huanxin.Error{Kind: huanxin.Unauthenticated, Code: "invalid_token",
 			Detail: "the bearer token has expired; ask for a new one", Err: cause("it has expired")}
 	}
-	return g, nil
+	if claims.Subject == claims.ClientID {
+		return g, nil
+	}
+	g.bound, err = v.issuer.bound(claims.Subject, claims.ClientID, claims.ID)
+	return g, err
+}
+
+// bound opens the subject of a token that is not its client.
+func (i *Issuer) bound(subject, clientID, jti string) (huanxin.Bound, error) {
+	text, ok := strings.CutPrefix(subject, sealedSubject)
+	if !ok || i.OpenBound == nil {
+		return huanxin.Bound{}, invalidToken("sub is not the client")
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return huanxin.Bound{}, invalidToken("what it is bound to cannot be read")
+	}
+	b, err := i.OpenBound(sealed, clientID, jti)
+	if err != nil || b.IsZero() {
+		return huanxin.Bound{}, invalidToken("what it is bound to cannot be opened")
+	}
+	return b, nil
 }
 
 // plainHeader refuses headers that bring a key of their own (RFC 8725 §3.10) or ask for processing that is not done.

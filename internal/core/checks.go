@@ -75,6 +75,11 @@ type Checks struct {
 	carriers []uint16
 	open     []int // checks that only the store can answer
 	metered  metered
+
+	one struct { // room for a single check, as most calls have
+		digits [1]uint64
+		marks  [1]uint16
+	}
 }
 
 // BeginChecks lets a caller with a scope ask. A check may be asked with numbers.check, or on CAMARA's path with its own scope.
@@ -83,7 +88,11 @@ func (h *Hub) BeginChecks(ctx context.Context, who huanxin.Caller, scope huanxin
 		h.recordRefusal(ctx, h.refusalEntry(who, "checks"), err)
 		return nil, err
 	}
+	if err := h.stillBound(ctx, who.Bound); err != nil {
+		return nil, err
+	}
 	c := &Checks{h: h, who: who, scope: scope, client: h.snapshot().clients[who.Client]}
+	c.digits, c.marks = c.one.digits[:0], c.one.marks[:0]
 	return c, c.Renew(ctx)
 }
 
@@ -115,6 +124,9 @@ func (c *Checks) AsOf() int64 { return c.asOf }
 func (c *Checks) Answer(ctx context.Context, in []Check, out []Checked) error {
 	if len(in) == 0 {
 		return nil
+	}
+	if err := c.ownNumberOnly(in); err != nil {
+		return err
 	}
 	c.digits = c.digits[:0]
 	for i := range in {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/auth"
 	"github.com/huanxin-platform/huanxin/internal/core"
 )
 
@@ -47,6 +48,14 @@ var useCases = []struct {
 	}},
 	{"AskAgain", "task.again", huanxin.CarrierParty, huanxin.ScopeRequestsCreate, func(w *world, who huanxin.Caller) error {
 		_, err := w.AskAgain(context.Background(), who, "req_x", "task_x", core.Once{})
+		return err
+	}},
+	{"BindToken", "token.bind", huanxin.CarrierParty, huanxin.ScopeRequestsCreate, func(w *world, who huanxin.Caller) error {
+		if who.Party == nil {
+			return who.May(huanxin.CarrierParty, huanxin.ScopeRequestsCreate) // the token endpoint knows every client
+		}
+		c := &huanxin.Client{ID: who.Client, Party: *who.Party, Scopes: who.Scopes}
+		_, err := w.BindToken(context.Background(), c, auth.Vouched{Number: number(1), Client: "chat-1", TokenID: "jti"})
 		return err
 	}},
 	{"Tasks", "task.list", huanxin.AppParty, huanxin.ScopeTasksWork, func(w *world, who huanxin.Caller) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -331,15 +332,19 @@ func (h *Hub) UseAssertion(ctx context.Context, client, jti string, exp time.Tim
 	return fresh, err
 }
 
-// RefusedClient records that a client of the registry failed to authenticate, once a minute for each reason. Unknown names
-// are not recorded: anyone could fill the log with either.
+// RefusedClient records that a client of the registry failed to authenticate or, where the reason begins with "grant_", that a
+// grant in its name was not taken; once a minute for each reason. Unknown names are not recorded: anyone could fill the log with either.
 func (h *Hub) RefusedClient(ctx context.Context, client, why string) {
 	c := h.snapshot().clients[client]
 	if c == nil || !h.refusals.note(client+" "+why, now()) {
 		return
 	}
+	code := "invalid_client"
+	if strings.HasPrefix(why, "grant_") {
+		code = "invalid_grant"
+	}
 	h.recordRefusal(ctx, store.AuditEntry{At: now(), Party: c.Party.No, Client: client, Action: "token"},
-		&huanxin.Error{Kind: huanxin.Forbidden, Code: "invalid_client", Reason: why})
+		&huanxin.Error{Kind: huanxin.Forbidden, Code: code, Reason: why})
 }
 
 // refusals remembers what was recorded a short time ago.

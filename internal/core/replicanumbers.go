@@ -50,7 +50,7 @@ func (h *Hub) changeReplica(ctx context.Context, who huanxin.Caller, action stri
 		if err := grant.MayReplicate(); err != nil {
 			return err
 		}
-		id, err = tx.BeginReport(who.Party.No, who.Client, now)
+		id, err = tx.BeginReport(who.Party.No, who.Client, now, false)
 		c.receipt.ID = h.keys.ID(seal.ReceiptID, id)
 		entry.Subject = c.receipt.ID
 		return err

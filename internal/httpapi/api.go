@@ -18,7 +18,7 @@ import (
 )
 
 // Version is that of the contract. It rises with every change of the OpenAPI document.
-const Version = "1.0.0"
+const Version = "1.4.0"
 
 const title = "huanxin 焕新"
 
@@ -34,10 +34,11 @@ type Options struct {
 
 // New gives the hub's API: every path of the contract behind the front that counts, bounds and logs.
 func New(o Options) http.Handler {
-	issuer := &auth.Issuer{URL: o.Issuer, Ring: o.Ring}
+	issuer := &auth.Issuer{URL: o.Issuer, Ring: o.Ring, OpenBound: o.Hub.OpenBound}
 	verifier := auth.NewVerifier(issuer, o.Hub.Client)
 	a := &api{hub: o.Hub, zone: o.Hub.Calendar().Zone(), ring: o.Ring, issuer: o.Issuer}
 	token := &auth.TokenEndpoint{Issuer: issuer, Lookup: o.Hub.Client, Replay: o.Hub.UseAssertion, Refused: o.Hub.RefusedClient,
+		Bind: o.Hub.BindToken,
 		Fault: func(ctx context.Context, err error) {
 			o.Log.ErrorContext(ctx, "the token endpoint failed", "request_id", RequestIDFrom(ctx), "error", err)
 		}}
@@ -82,7 +83,7 @@ func oauthRoutes(token, jwks, metadata http.Handler) []Route {
 	form := &Content{Value: tokenRequest{}, Types: []string{"application/x-www-form-urlencoded"}}
 	return []Route{
 		{Method: "POST", Path: auth.TokenPath, Tag: "Tokens", Summary: "Get an access token", Lenient: true,
-			Description: "Client credentials (RFC 6749 §4.4). The client authenticates with private_key_jwt (RFC 7523), or with HTTP Basic where the registry allows a secret. Errors have OAuth's own form (RFC 6749 §5.2).",
+			Description: "Client credentials (RFC 6749 §4.4). The client authenticates with private_key_jwt (RFC 7523), or with HTTP Basic where the registry allows a secret. Errors have OAuth's own form (RFC 6749 §5.2).\n\n" + grantText,
 			Body:        form, Answer: JSON(tokenAnswer{}), Handler: plain(token),
 			OwnErrors: map[int]*Content{http.StatusBadRequest: JSON(tokenRefusal{}), http.StatusUnauthorized: JSON(tokenRefusal{}),
 				http.StatusRequestEntityTooLarge: JSON(tokenRefusal{})}},
@@ -93,11 +94,18 @@ func oauthRoutes(token, jwks, metadata http.Handler) []Route {
 	}
 }
 
+const grantText = "An app gets a token that is bound to a number, for the CAMARA check of that number alone, with the grant_type " +
+	"urn:ietf:params:oauth:grant-type:jwt-bearer (RFC 7523 §2.1) and an assertion that the carrier gave it: a JWT signed with a key of the " +
+	"carrier's client (which needs the scope requests.create), with the header typ huanxin-number-grant+jwt and the claims iss (the carrier's client), sub (tel:+86…, a number that the " +
+	"carrier serves), aud (the issuer or this endpoint), client_id (the app's client), exp (at most 5 minutes ahead), jti (once), and optionally nbf, iat, scope " +
+	"and purpose (dpv:…). The token stops when the number comes into other hands: another holder's, nobody's, or another carrier's."
+
 type tokenRequest struct {
-	GrantType  string `json:"grant_type" enum:"client_credentials"`
+	GrantType  string `json:"grant_type" enum:"client_credentials,urn:ietf:params:oauth:grant-type:jwt-bearer"`
 	Scope      string `json:"scope,omitempty" doc:"Scopes separated by blanks; without it all that the registry allows."`
 	AssertType string `json:"client_assertion_type,omitempty" doc:"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"`
 	Assertion  string `json:"client_assertion,omitempty" doc:"A JWT that the client signed (RFC 7523 §3)."`
+	Grant      string `json:"assertion,omitempty" doc:"A JWT that a carrier's client signed, with the second grant_type."`
 }
 
 type tokenAnswer struct {
@@ -109,7 +117,7 @@ type tokenAnswer struct {
 
 // tokenRefusal is OAuth's own form (RFC 6749 §5.2).
 type tokenRefusal struct {
-	Error       string `json:"error" enum:"invalid_request,invalid_client,unsupported_grant_type,invalid_scope,server_error,temporarily_unavailable"`
+	Error       string `json:"error" enum:"invalid_request,invalid_client,invalid_grant,unsupported_grant_type,invalid_scope,server_error,temporarily_unavailable"`
 	Description string `json:"error_description"`
 }
 
@@ -133,7 +141,7 @@ type api struct {
 }
 
 func (a *api) routes() []Route {
-	return slices.Concat(a.carrierRoutes(), a.appRoutes(), a.checkRoutes(), a.replicaRoutes())
+	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes())
 }
 
 // time writes an instant in the national time zone.
@@ -168,7 +176,7 @@ type receipt struct {
 
 type rejection struct {
 	Line   int64  `json:"line" doc:"Physical lines from 1, a CSV header included."`
-	ID     string `json:"id" doc:"As the line named it; empty if it could not be read."`
+	ID     string `json:"id" doc:"As the line named it, or as the hub named the event of a line of history; empty if it could not be read."`
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 }

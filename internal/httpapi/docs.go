@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -162,6 +163,9 @@ func docsOperation(s *schemas, rt *Route) (docsOp, error) {
 		}
 		op.Params = append(op.Params, docsMember{Name: p.Name, In: "query", Type: ref, Required: p.Required, Doc: p.Doc, Enum: p.Enum})
 	}
+	for _, p := range rt.Header {
+		op.Params = append(op.Params, docsMember{Name: p.Name, In: "header", Type: docsRef{Text: "string"}, Required: p.Required, Doc: p.Doc})
+	}
 	var err error
 	if op.Body, err = docsBody(s, rt.Body); err != nil {
 		return op, err
@@ -172,6 +176,11 @@ func docsOperation(s *schemas, rt *Route) (docsOp, error) {
 	codes, err := codesOf(rt)
 	for _, c := range codes {
 		op.Codes = append(op.Codes, docsCode{c.Code, c.Meaning, StatusOf(c.Kind)})
+	}
+	for _, status := range slices.Sorted(maps.Keys(rt.OwnErrors)) {
+		for _, c := range rt.OwnCodes[status] {
+			op.Codes = append(op.Codes, docsCode{c.Code, c.Meaning, status})
+		}
 	}
 	return op, err
 }

@@ -2,12 +2,14 @@ package httpapi
 
 import (
 	"context"
-	"crypto/rand"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,10 +18,16 @@ import (
 	"github.com/huanxin-platform/huanxin"
 )
 
-// exchange is what is known of one request while it is answered. Its handler's goroutine owns it.
+// exchange is what is known of one request while it is answered, and the request's context, which finds it. Its handler's goroutine owns it.
 type exchange struct {
+	context.Context
+	response response
+	forms    interface { // nil: all errors are problem documents
+		errorsAt(*http.Request) ErrorWriter
+	}
 	id      string
-	pattern string // the route's path as it stands in the table
+	ids     [1]string // as a header has it
+	pattern string    // the route's path as it stands in the table
 	route   *Route
 	caller  huanxin.Caller
 	code    string // of the problem that was answered
@@ -27,6 +35,14 @@ type exchange struct {
 }
 
 type exchangeKey struct{}
+
+// Value is that of the request's own context, but for the exchange itself.
+func (x *exchange) Value(key any) any {
+	if key == (exchangeKey{}) {
+		return x
+	}
+	return x.Context.Value(key)
+}
 
 // exchangeFrom never gives nil: outside of Front and Mux it gives an empty exchange.
 func exchangeFrom(ctx context.Context) *exchange {
@@ -58,6 +74,21 @@ type Front struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	refused  prometheus.Counter
+
+	known  atomic.Pointer[map[series]metrics] // metrics that were found by their labels before; the map never changes
+	adding sync.Mutex
+}
+
+// series is what the metrics of routes are told apart by. Routes are pointers into the table, so there are few.
+type series struct {
+	route  *Route
+	method string
+	class  int // of the status: its hundreds
+}
+
+type metrics struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer
 }
 
 // NewFront registers its metrics with reg, which must not have them yet. maxInFlight 0 is no bound.
@@ -79,47 +110,69 @@ func NewFront(log *slog.Logger, reg prometheus.Registerer, maxInFlight int) *Fro
 	return f
 }
 
-// Wrap puts the front before a handler. A panic passes through, counted and logged as status 500.
+// Wrap puts the front before a handler, such as a Mux. A panic passes through, counted and logged as status 500.
 func (f *Front) Wrap(next http.Handler) http.Handler {
+	mux, _ := next.(*mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		x := &exchange{id: rand.Text()}
-		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
-		rw := &response{ResponseWriter: w}
+		x := &exchange{Context: r.Context(), id: newRequestID(), response: response{ResponseWriter: w}}
+		x.ids[0] = x.id
+		if mux != nil {
+			x.forms = mux
+		}
+		r = r.WithContext(x)
 		h := w.Header()
-		h.Set("X-Request-Id", x.id)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		defer f.inFlight.Add(-1)
+		h["X-Request-Id"] = x.ids[:]
+		h["X-Content-Type-Options"] = noSniff
 		returned := false
-		defer func() { f.record(r, rw, x, began, returned) }()
+		defer func() {
+			f.inFlight.Add(-1)
+			f.record(r, x, began, returned)
+		}()
 		if n := f.inFlight.Add(1); f.max > 0 && n > f.max {
 			f.refused.Inc()
-			WriteProblem(rw, r, huanxin.Errorf(huanxin.Unavailable, "overloaded", "too many requests at once; try again"))
+			writeError(&x.response, r, huanxin.Errorf(huanxin.Unavailable, "overloaded", "too many requests at once; try again"))
 		} else {
-			next.ServeHTTP(rw, r)
+			next.ServeHTTP(&x.response, r)
 		}
 		returned = true
 	})
 }
 
-func (f *Front) record(r *http.Request, w *response, x *exchange, began time.Time, returned bool) {
+// newRequestID gives 26 characters of base32, 128 random bits. They tell requests apart and protect nothing.
+func newRequestID() string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	var text [26]byte
+	hi, lo := rand.Uint64(), rand.Uint64()
+	for i := range text {
+		text[i] = alphabet[lo&31]
+		lo, hi = lo>>5|hi<<59, hi>>5
+	}
+	return string(text[:])
+}
+
+func (f *Front) record(r *http.Request, x *exchange, began time.Time, returned bool) {
 	took := time.Since(began)
 	route := patternOf(r, x)
 	method := methodLabel(r.Method)
-	status := w.status
+	status := x.response.status
 	switch {
 	case !returned: // a panic passes: net/http will cut the connection
 		status = http.StatusInternalServerError
 	case status == 0:
 		status = http.StatusOK
 	}
-	f.requests.WithLabelValues(route, method, strconv.Itoa(status/100)+"xx").Inc()
-	f.seconds.WithLabelValues(route, method).Observe(took.Seconds())
-	attrs := []slog.Attr{
-		slog.String("request_id", x.id), slog.String("method", method), slog.String("route", route),
-		slog.Int("status", status), slog.Duration("took", took), slog.Int64("bytes", w.bytes),
+	m := f.metrics(series{x.route, method, status / 100}, route)
+	m.requests.Inc()
+	m.seconds.Observe(took.Seconds())
+	h := f.log.Handler()
+	if !h.Enabled(r.Context(), slog.LevelInfo) {
+		return
 	}
+	line := slog.NewRecord(began.Add(took), slog.LevelInfo, "request", 0) // from nowhere in particular: that is not looked up
+	var all [10]slog.Attr
+	attrs := append(all[:0], slog.String("request_id", x.id), slog.String("method", method), slog.String("route", route),
+		slog.Int("status", status), slog.Duration("took", took), slog.Int64("bytes", x.response.bytes))
 	if x.code != "" {
 		attrs = append(attrs, slog.String("code", x.code))
 	}
@@ -129,7 +182,29 @@ func (f *Front) record(r *http.Request, w *response, x *exchange, began time.Tim
 	if !returned {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}
-	f.log.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+	line.AddAttrs(attrs...)
+	_ = h.Handle(r.Context(), line)
+}
+
+// metrics finds those of a route by its pointer; where there is none, by the labels.
+func (f *Front) metrics(s series, route string) metrics {
+	if known := f.known.Load(); known != nil {
+		if m, ok := (*known)[s]; ok {
+			return m
+		}
+	}
+	m := metrics{f.requests.WithLabelValues(route, s.method, strconv.Itoa(s.class)+"xx"), f.seconds.WithLabelValues(route, s.method)}
+	if s.route == nil {
+		return m
+	}
+	f.adding.Lock()
+	defer f.adding.Unlock()
+	more := map[series]metrics{s: m}
+	if known := f.known.Load(); known != nil {
+		maps.Copy(more, *known)
+	}
+	f.known.Store(&more)
+	return m
 }
 
 // patternOf gives the pattern that the request matched, never its path. A ServeMux within Front that is
@@ -170,24 +245,38 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
-		w.status = status
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *response) Write(p []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
 }
 
+// begin adds what a browser must be told of an answer that it might show: all but plain JSON, which with nosniff it never
+// takes for a page. Every header is paid for with every answer.
+func (w *response) begin(status int) {
+	w.status = status
+	h := w.Header()
+	if t := h["Content-Type"]; len(t) == 1 && t[0] == typeJSON {
+		return
+	}
+	h["Referrer-Policy"] = noReferrer
+	if h["Content-Security-Policy"] == nil {
+		h["Content-Security-Policy"] = noContent
+	}
+}
+
 // FlushError sends what was written; the headers, too, if they were not.
 func (w *response) FlushError() error {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }

@@ -130,7 +130,7 @@ func operation(s *schemas, rt *Route) (*yaml.Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		put(responses, strconv.Itoa(status), mapping("description", http.StatusText(status), "content", content))
+		put(responses, strconv.Itoa(status), mapping("description", ownText(rt, status), "content", content))
 	}
 	byStatus, err := codesByStatus(rt)
 	if err != nil {
@@ -141,6 +141,19 @@ func operation(s *schemas, rt *Route) (*yaml.Node, error) {
 	}
 	put(op, "responses", responses)
 	return op, nil
+}
+
+// ownText lists the codes of a status in a form of the route's own.
+func ownText(rt *Route, status int) string {
+	codes := rt.OwnCodes[status]
+	if len(codes) == 0 {
+		return http.StatusText(status)
+	}
+	texts := make([]string, len(codes))
+	for i, c := range codes {
+		texts[i] = "- `" + c.Code + "`: " + c.Meaning
+	}
+	return strings.Join(texts, "\n")
 }
 
 func (rt *Route) status() int { return cmp.Or(rt.Status, http.StatusOK) }
@@ -167,19 +180,24 @@ func parameters(s *schemas, rt *Route) ([]*yaml.Node, error) {
 	for _, m := range wildcard.FindAllStringSubmatch(rt.Path, -1) {
 		out = append(out, mapping("name", m[1], "in", "path", "required", true, "schema", mapping("type", "string")))
 	}
-	for _, p := range rt.Query {
-		sc := schema{typ: "string"}
-		if p.Type != nil {
-			var err error
-			if sc, err = s.of(reflect.TypeOf(p.Type)); err != nil {
-				return nil, err
+	for _, in := range []struct {
+		place  string
+		params []Param
+	}{{"query", rt.Query}, {"header", rt.Header}} {
+		for _, p := range in.params {
+			sc := schema{typ: "string"}
+			if p.Type != nil {
+				var err error
+				if sc, err = s.of(reflect.TypeOf(p.Type)); err != nil {
+					return nil, err
+				}
 			}
+			n := schemaNode(sc)
+			if len(p.Enum) > 0 {
+				n = mapping("type", "string", "enum", p.Enum)
+			}
+			out = append(out, mapping("name", p.Name, "in", in.place, "required", p.Required, "description", p.Doc, "schema", n))
 		}
-		n := schemaNode(sc)
-		if len(p.Enum) > 0 {
-			n = mapping("type", "string", "enum", p.Enum)
-		}
-		out = append(out, mapping("name", p.Name, "in", "query", "required", p.Required, "description", p.Doc, "schema", n))
 	}
 	if rt.Idempotent {
 		out = append(out, mapping("$ref", "#/components/parameters/IdempotencyKey"))
@@ -238,6 +256,9 @@ func csvText(s *schemas, sc schema) string {
 
 // codesOf gives the codes of a route, with those that follow from its row, in the order of Codes.
 func codesOf(rt *Route) ([]CodeDoc, error) {
+	if rt.Errors != nil {
+		return nil, nil
+	}
 	codes := append([]string{"internal", "overloaded", "timeout"}, rt.Codes...)
 	if rt.Scope != "" {
 		codes = append(codes, "unauthenticated", "invalid_token", "insufficient_scope")

@@ -201,8 +201,9 @@ func checkResponses(t *testing.T, where string, op any) {
 		}
 		if status[0] == '2' {
 			good++
-		} else if at(r, "content", "application/json", "schema", "$ref") == "#/components/schemas/TokenRefusal" {
-			continue // OAuth's own form
+		} else if own := at(r, "content", "application/json", "schema", "$ref"); own == "#/components/schemas/TokenRefusal" ||
+			own == "#/components/schemas/ErrorInfo" {
+			continue // OAuth's own form, and CAMARA's
 		} else if at(r, "content", "application/problem+json", "schema", "$ref") != "#/components/schemas/Problem" {
 			t.Errorf("%s: %s is no problem document", where, status)
 		}

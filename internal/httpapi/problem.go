@@ -73,6 +73,27 @@ func refusal(err error) *huanxin.Error {
 	return &huanxin.Error{Kind: huanxin.Internal, Code: "internal", Err: err}
 }
 
+// ErrorWriter answers with an error in the form of a path that has one of its own. It is the only thing that writes, has
+// everything that writeError says of headers done for it but Content-Type, and gives the code that the log shall have.
+type ErrorWriter func(w http.ResponseWriter, r *http.Request, e *huanxin.Error) (code string)
+
+// writeError answers with an error in the form of the path that was asked for, which is a problem document unless its route says otherwise, and
+// with the headers that go with it. It must be the only thing that writes. The caller logs what an outsider may not know.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeFrom(r.Context())
+	var own ErrorWriter
+	if x.forms != nil {
+		own = x.forms.errorsAt(r)
+	}
+	if own == nil {
+		WriteProblem(w, r, err)
+		return
+	}
+	e := refusal(err)
+	errorHeaders(w.Header(), r, e)
+	x.code = own(w, r, e)
+}
+
 // problemOf turns an error into what an outsider may know of it.
 func problemOf(e *huanxin.Error, requestID string) Problem {
 	p := Problem{Type: "urn:huanxin:problem:" + e.Code, Status: StatusOf(e.Kind), Detail: e.Detail,
@@ -84,46 +105,53 @@ func problemOf(e *huanxin.Error, requestID string) Problem {
 		return p
 	}
 	p.Title = kinds[e.Kind].title
+	if e.Code == codeMethod { // a status without a kind: only the mux knows it
+		p.Status, p.Title = http.StatusMethodNotAllowed, "Not in this method"
+	}
 	for _, f := range e.Fields {
 		p.Errors = append(p.Errors, ProblemField(f))
 	}
 	return p
 }
 
-// WriteProblem answers with the problem document of an error, and with the headers that go with its status.
+const codeMethod = "method_not_allowed"
+
+// WriteProblem answers with the problem document of an error, and with the headers that go with it.
 // It must be the only thing that writes. The caller logs what an outsider may not know.
 func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 	e := refusal(err)
-	writeProblem(w, r, e, problemOf(e, RequestIDFrom(r.Context())))
-}
-
-func writeProblem(w http.ResponseWriter, r *http.Request, e *huanxin.Error, p Problem) {
+	p := problemOf(e, RequestIDFrom(r.Context()))
 	exchangeFrom(r.Context()).code = p.Code
-	h := w.Header()
-	for _, name := range []string{"ETag", "Last-Modified", "Content-Encoding", "Content-Length"} {
-		h.Del(name) // of the answer that did not come about
-	}
-	h.Set("Content-Type", typeProblem)
-	h.Set("Cache-Control", "no-store")
-	switch p.Status {
-	case http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", challenge(r, e))
-	case http.StatusForbidden:
-		if e.Code == "insufficient_scope" {
-			h.Set("WWW-Authenticate", challenge(r, e))
-		}
-	case http.StatusRequestEntityTooLarge:
-		h.Set("Connection", "close") // rather than read the rest
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		seconds := int64(math.Ceil(float64(max(e.RetryAfter, time.Second)) / float64(time.Second)))
-		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
-	}
+	errorHeaders(w.Header(), r, e)
+	w.Header().Set("Content-Type", typeProblem)
 	body, err := json.Marshal(p)
 	if err != nil { // a text that is not UTF-8
 		body = []byte(`{"type":"urn:huanxin:problem:internal","code":"internal"}`)
 	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(body)
+}
+
+// errorHeaders sets the headers that go with a kind of error in whatever form, and takes away those of the answer that did not
+// come about.
+func errorHeaders(h http.Header, r *http.Request, e *huanxin.Error) {
+	for _, name := range []string{"ETag", "Last-Modified", "Content-Encoding", "Content-Length"} {
+		h.Del(name)
+	}
+	h.Set("Cache-Control", "no-store")
+	switch e.Kind {
+	case huanxin.Unauthenticated:
+		h.Set("WWW-Authenticate", challenge(r, e))
+	case huanxin.Forbidden:
+		if e.Code == "insufficient_scope" {
+			h.Set("WWW-Authenticate", challenge(r, e))
+		}
+	case huanxin.TooLarge:
+		h.Set("Connection", "close") // rather than read the rest
+	case huanxin.Limited, huanxin.Unavailable:
+		seconds := int64(math.Ceil(float64(max(e.RetryAfter, time.Second)) / float64(time.Second)))
+		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
 }
 
 // challenge is RFC 6750 §3: without credentials no error, else why they do not do.

@@ -43,10 +43,20 @@ type Route struct {
 	Answer  *Content // nil: no body
 	// OwnErrors are refusals in a form that is not a problem document, by status. Those of Codes come beside them.
 	OwnErrors map[int]*Content
+	// Errors writes every error of the path in its own form, those before the route is reached and in other methods too: there
+	// are no problem documents then, and OwnErrors are all. Nil: problem documents. Routes of one path have the same.
+	Errors ErrorWriter
+	// OwnCodes says which codes OwnErrors bear, by status, where they have some.
+	OwnCodes map[int][]OwnCode
+	// Header is request headers worth naming.
+	Header []Param
 	// Codes are those that are particular to the route. Those that follow from the rest of the row are added.
 	Codes   []string
 	Handler Handler
 }
+
+// OwnCode is a code of a form of errors that is not ours.
+type OwnCode struct{ Code, Meaning string }
 
 // anyScope is the scope of a route that every valid token may use; what it shows depends on who asks.
 const anyScope huanxin.Scope = "*"
@@ -91,11 +101,19 @@ type Config struct {
 // Mux serves the routes, and their documents at /openapi.yaml, /docs/api and /docs/api.css. Everything that is not
 // there, or not in this method, is a problem document, too. It stands behind Front. A table that contradicts itself panics.
 func Mux(routes []Route, cfg Config) http.Handler {
-	m := &mux{cfg: cfg}
+	m := &mux{cfg: cfg, plain: map[methodPath]http.Handler{}}
+	seen := map[string]bool{}
 	for _, rt := range slices.Concat(routes, documents(routes, cfg)) {
 		h := m.serve(&rt)
 		m.tree.Handle(rt.Method+" "+rt.Path, h)
 		m.bare.Handle(rt.Method+" "+rt.Path, h)
+		if !strings.Contains(rt.Path, "{") {
+			m.plain[methodPath{rt.Method, rt.Path}] = h
+		}
+		if rt.Errors != nil && !seen[rt.Path] {
+			seen[rt.Path] = true
+			m.forms.Handle(rt.Path, errorForm{rt.Errors})
+		}
 	}
 	m.tree.HandleFunc("/", m.unmatched)
 	return m
@@ -105,29 +123,57 @@ type mux struct {
 	cfg  Config
 	tree http.ServeMux // the routes, and unmatched for everything else
 	bare http.ServeMux // the routes: it knows 405
+	// plain is the routes without wildcards: ServeMux prefers them to all others, so they need not be searched for.
+	plain map[methodPath]http.Handler
+	forms http.ServeMux // the paths whose errors have a form of their own: errorForm
+}
+
+type methodPath struct{ method, path string }
+
+// errorForm is the form of a path's errors, in the guise that a ServeMux finds.
+type errorForm struct{ write ErrorWriter }
+
+func (errorForm) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
+// errorsAt gives the form of errors of the path that is asked for, in whatever method; nil: problem documents.
+func (m *mux) errorsAt(r *http.Request) ErrorWriter {
+	h, _ := m.forms.Handler(r)
+	f, _ := h.(errorForm)
+	return f.write
 }
 
 func (m *mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x, known := r.Context().Value(exchangeKey{}).(*exchange)
 	if !known {
-		x = &exchange{}
-		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		x = &exchange{Context: r.Context(), forms: m}
+		r = r.WithContext(x)
 	}
 	x.pattern = "unmatched"
 	rw, ok := w.(*response)
 	if !ok {
 		rw = &response{ResponseWriter: w}
 	}
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	w.Header()["Cache-Control"] = noStore
 	defer m.recovered(rw, r)
+	if h := m.plain[methodPath{r.Method, r.URL.Path}]; h != nil && r.URL.RawPath == "" {
+		h.ServeHTTP(rw, r)
+		return
+	}
 	if p := r.URL.Path; p != "/" && path.Clean(p) != strings.TrimSuffix(p, "/") {
 		m.fail(rw, r, errNoRoute()) // rather than redirect an API's caller
 		return
 	}
 	m.tree.ServeHTTP(rw, r)
 }
+
+// Header values that many answers have. They are shared: whoever wants another one sets it in its place.
+var (
+	noStore     = []string{"no-store"}
+	noContent   = []string{"default-src 'none'; frame-ancestors 'none'"}
+	noSniff     = []string{"nosniff"}
+	noReferrer  = []string{"no-referrer"}
+	contentJSON = []string{typeJSON}
+)
 
 func errNoRoute() error {
 	return huanxin.Errorf(huanxin.NotFound, "not_found", "there is nothing at this path")
@@ -145,10 +191,7 @@ func (m *mux) unmatched(w http.ResponseWriter, r *http.Request) {
 	}
 	allow := probe.header.Get("Allow")
 	w.Header().Set("Allow", allow)
-	e := huanxin.Errorf(huanxin.Invalid, "method_not_allowed", "this path has "+allow)
-	p := problemOf(e, RequestIDFrom(r.Context()))
-	p.Status, p.Title = http.StatusMethodNotAllowed, "Not in this method"
-	writeProblem(w, r, e, p)
+	m.fail(w.(*response), r, huanxin.Errorf(huanxin.Invalid, codeMethod, "this path has "+allow))
 }
 
 type discarded struct {
@@ -187,7 +230,7 @@ func (m *mux) admit(r *http.Request, x *exchange) error {
 		if kind == 0 && who.Party != nil {
 			kind = who.Party.Kind
 		}
-		if err := who.May(kind, x.route.Scope); err != nil && x.route.Scope != anyScope {
+		if err := who.May(kind, x.route.Scope); err != nil && (x.route.Scope != anyScope || !who.Bound.IsZero()) {
 			if m.cfg.Refused != nil {
 				m.cfg.Refused(r.Context(), who, x.route.Method, x.route.Path, err)
 			}
@@ -197,7 +240,7 @@ func (m *mux) admit(r *http.Request, x *exchange) error {
 	return checkQuery(r, x.route)
 }
 
-// fail answers with a problem, and logs what an outsider may not know of a fault of ours.
+// fail answers with an error, and logs what an outsider may not know of a fault of ours.
 func (m *mux) fail(w *response, r *http.Request, err error) {
 	if e := refusal(err); StatusOf(e.Kind) == http.StatusInternalServerError || w.status != 0 {
 		m.cfg.Log.ErrorContext(r.Context(), "a request failed", "request_id", RequestIDFrom(r.Context()),
@@ -206,7 +249,7 @@ func (m *mux) fail(w *response, r *http.Request, err error) {
 	if w.status != 0 {
 		panic(http.ErrAbortHandler) // part of an answer is out already: net/http cuts the connection
 	}
-	WriteProblem(w, r, err)
+	writeError(w, r, err)
 }
 
 func errorText(e *huanxin.Error) string {
@@ -229,7 +272,7 @@ func (m *mux) recovered(w *response, r *http.Request) {
 	if w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	WriteProblem(w, r, fmt.Errorf("panic"))
+	writeError(w, r, fmt.Errorf("panic"))
 }
 
 // stack says where the panic came from. Unlike debug.Stack it shows no arguments, one of which may be a number.

@@ -14,22 +14,35 @@ const (
 )
 
 // noStall cuts off a client that sends its body too slowly, or sends nothing of it or takes nothing of its answer for longer
-// than limit.
+// than limit. Deadlines cost, so a small answer has one alone: net/http has none set when a request begins.
 func noStall(h http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := http.NewResponseController(w)
-		// The last request's deadline may be over by now, and "100 Continue" is written before any answer.
-		_ = c.SetWriteDeadline(time.Time{})
+		m := &moving{c: http.NewResponseController(w)}
+		m.writer = movingWriter{ResponseWriter: w, c: m.c, limit: limit}
 		if r.Body != http.NoBody {
-			body := &movingBody{ReadCloser: r.Body, c: c, limit: limit, began: time.Now()}
-			// From the start: net/http reads what a handler left of a body, and before that sends no answer.
-			body.extend()
-			r.Body = body
+			m.body = movingBody{ReadCloser: r.Body, c: m.c, limit: limit}
+			r.Body = &m.body
 		}
-		// What is left in the buffer is written after the handler has returned, and after what is left of the body was waited for.
-		defer func() { _ = c.SetWriteDeadline(time.Now().Add(2 * limit)) }()
-		h.ServeHTTP(&movingWriter{ResponseWriter: w, c: c, limit: limit}, r)
+		defer m.end(limit)
+		h.ServeHTTP(&m.writer, r)
 	})
+}
+
+// moving is a request whose deadlines move.
+type moving struct {
+	c      *http.ResponseController
+	body   movingBody
+	writer movingWriter
+}
+
+// end bounds what net/http does after the handler has returned: it waits for what is left of the body, and before that
+// sends nothing of a small answer; then it writes what is left in the buffer.
+func (m *moving) end(limit time.Duration) {
+	now := time.Now()
+	if m.body.ReadCloser != nil && !m.body.ended {
+		m.body.extend(now)
+	}
+	_ = m.c.SetWriteDeadline(now.Add(2 * limit))
 }
 
 type movingBody struct {
@@ -37,26 +50,30 @@ type movingBody struct {
 	c     *http.ResponseController
 	limit time.Duration
 	until time.Time // the deadline that is set
-	began time.Time
+	began time.Time // when it was first asked for
 	bytes int64
+	ended bool
 }
 
 // extend moves the deadline, but not past what the bytes that came have earned.
-func (b *movingBody) extend() {
-	earned := time.Until(b.began.Add(bodyGrace + time.Duration(b.bytes)*time.Second/bodyRate))
+func (b *movingBody) extend(now time.Time) {
+	if b.began.IsZero() {
+		b.began = now
+	}
+	earned := b.began.Add(bodyGrace + time.Duration(b.bytes)*time.Second/bodyRate).Sub(now)
 	if earned < b.limit {
 		b.until = time.Time{}
 	}
-	b.until = extend(b.until, min(b.limit, earned), b.c.SetReadDeadline)
+	b.until = extend(now, b.until, min(b.limit, earned), b.c.SetReadDeadline)
 }
 
 func (b *movingBody) Read(p []byte) (int, error) {
-	b.extend()
+	b.extend(time.Now())
 	n, err := b.ReadCloser.Read(p)
 	b.bytes += int64(n)
-	if err == io.EOF {
+	if err == io.EOF && !b.ended {
 		// net/http goes on reading to notice that the client is gone: a deadline there would look like that.
-		b.until = time.Time{}
+		b.ended, b.until = true, time.Time{}
 		_ = b.c.SetReadDeadline(time.Time{})
 	}
 	return n, err
@@ -67,16 +84,22 @@ type movingWriter struct {
 	c     *http.ResponseController
 	limit time.Duration
 	until time.Time
+	bytes int
 }
+
+// heldBack is less than net/http keeps of an answer before it writes anything to the connection, unless it is flushed.
+const heldBack = 1024
 
 // writePiece is how much of an answer is written under one deadline: a client that takes a long answer slowly, but takes it,
 // has its time, whatever is written at once.
-const writePiece = 16 << 10
+const writePiece = 64 << 10
 
 func (w *movingWriter) Write(p []byte) (n int, err error) {
 	for {
-		w.until = extend(w.until, w.limit, w.c.SetWriteDeadline)
 		some := p[n:min(n+writePiece, len(p))]
+		if w.bytes += len(some); w.bytes > heldBack {
+			w.until = extend(time.Now(), w.until, w.limit, w.c.SetWriteDeadline)
+		}
 		m, err := w.ResponseWriter.Write(some)
 		if n += m; err != nil || n == len(p) {
 			return n, err
@@ -84,12 +107,18 @@ func (w *movingWriter) Write(p []byte) (n int, err error) {
 	}
 }
 
+// FlushError writes what was held back.
+func (w *movingWriter) FlushError() error {
+	w.bytes = heldBack
+	w.until = extend(time.Now(), w.until, w.limit, w.c.SetWriteDeadline)
+	return w.c.Flush()
+}
+
 // Unwrap lets http.ResponseController reach the connection.
 func (w *movingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // extend moves a deadline once half of it has passed. A connection that knows no deadlines (in a test) has none.
-func extend(until time.Time, limit time.Duration, set func(time.Time) error) time.Time {
-	now := time.Now()
+func extend(now, until time.Time, limit time.Duration, set func(time.Time) error) time.Time {
 	if until.Sub(now) > limit/2 {
 		return until
 	}
