@@ -132,6 +132,7 @@ func (w *world) stories(base int) (numbers []huanxin.Number) {
 
 func TestAReplicaAnswersAsTheHubDoesForWhatWasUploadedAndKnowsNothingElse(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
+		w = w.again(unguarded) // every day of years is asked about
 		w.grants("chat", huanxin.ReplicaUploaded)
 		w.grants("game", huanxin.ReplicaUploaded)
 		mine, theirs := w.stories(0), w.stories(100_000)
@@ -193,6 +194,7 @@ func compareAnswers(t *testing.T, w *world, r *replica.Replica, numbers []huanxi
 
 func TestAWholeReplicaHoldsEveryNumberAndNoCarrier(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
+		w = w.again(unguarded)
 		w.grants("chat", huanxin.ReplicaWhole)
 		told := ago(time.Hour)
 		numbers := w.stories(0)
