@@ -30,7 +30,8 @@ const (
 )
 
 // Answer decides a check of number n by its standing, in the order of DOMAIN.md §5's table. since is exact: for a date,
-// the caller gives its last instant in the national time zone, and for today's date now.
+// the caller gives its last instant in the national time zone, and for today's date now. Of a start known only to the day, an
+// instant within that day is before_coverage: it may have been the former holder's, and unknown is never no.
 func (s *Standing) Answer(n Number, since, now time.Time) (CheckOutcome, string) {
 	switch {
 	case since.After(now.Add(MaxAhead)):
@@ -43,6 +44,8 @@ func (s *Standing) Answer(n Number, since, now time.Time) (CheckOutcome, string)
 		return NoHolder, ""
 	case s.Origin == OriginUnknown && since.Before(s.StartedAt):
 		return Unknown, CheckBeforeCoverage
+	case s.StartedOnDay && !since.Before(s.StartedAt) && since.Before(s.startedBy(now)):
+		return Unknown, CheckBeforeCoverage
 	case !since.Before(s.StartedAt):
 		return Unchanged, ""
 	case s.Origin == OriginTransferred:
@@ -50,4 +53,14 @@ func (s *Standing) Answer(n Number, since, now time.Time) (CheckOutcome, string)
 	default:
 		return Changed, CheckReassigned
 	}
+}
+
+// startedBy is the first instant at which a tenure that began on a day has begun for certain: the day's last microsecond,
+// which is what its date stands for as a T, or now. A day of China is 24 hours.
+func (s *Standing) startedBy(now time.Time) time.Time {
+	end := s.StartedAt.Add(24*time.Hour - time.Microsecond)
+	if end.After(now) {
+		return now
+	}
+	return end
 }

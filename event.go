@@ -58,7 +58,10 @@ type Event struct {
 	Number  Number
 	Kind    EventKind
 	At      time.Time // when it happened
-	Origin  ActivationOrigin
+	// OnDay says that it happened on the day whose first instant At is, nobody knows when: "a value known only to the day is
+	// the whole of that day" (DOMAIN.md §6). Only history has such events.
+	OnDay  bool
+	Origin ActivationOrigin
 	// Corrects is the event that a correction voids, and CorrectsID the name it was given by its carrier.
 	Corrects   EventNo
 	CorrectsID string
@@ -115,5 +118,5 @@ func CheckEventID(field, id string) error {
 
 // Same reports whether two reports under one id say the same: then the second is harmless (DOMAIN.md §4).
 func (e *Event) Same(o *Event) bool {
-	return e.Number == o.Number && e.Kind == o.Kind && e.At.Equal(o.At) && e.Origin == o.Origin && e.Corrects == o.Corrects
+	return e.Number == o.Number && e.Kind == o.Kind && e.At.Equal(o.At) && e.OnDay == o.OnDay && e.Origin == o.Origin && e.Corrects == o.Corrects
 }

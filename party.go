@@ -78,8 +78,10 @@ type Client struct {
 	// SecretHash is SHA-256 of a 256-bit random secret; empty where the registry allows none.
 	SecretHash []byte
 	// JWKS is the client's public keys as a JSON Web Key Set, for private_key_jwt.
-	JWKS     []byte
-	Disabled bool
+	JWKS []byte
+	// Limits of its checks, by contract; 0: the hub's default.
+	ChecksPerSecond, ChecksPerDay int64
+	Disabled                      bool
 }
 
 // Scope is a permission that a token carries.

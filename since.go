@@ -49,12 +49,13 @@ func SinceInstant(t time.Time) Since { return Since{micros: t.UnixMicro(), exact
 // Exact reports whether T is an instant and not a date.
 func (s Since) Exact() bool { return s.exact }
 
-// Key gives a value that two T have in common only if they are the same date or the same instant.
-func (s Since) Key() int64 {
+// Micros gives the instant that T stands for in microseconds since 1970 UTC: a date is its last one, today's date too, so that a
+// date is the same T on every day on which it is asked. In a zone with summer time it may be off by that.
+func (s Since) Micros(p *Present) int64 {
 	if s.exact {
-		return s.micros<<1 | 1
+		return s.micros
 	}
-	return int64(s.day) << 1
+	return (int64(s.day)+1)*86_400_000_000 - 1 - p.offset
 }
 
 // At gives the instant that T stands for.
@@ -180,11 +181,13 @@ type Present struct {
 	zone   *time.Location
 	today  Day
 	latest int64 // microseconds: T beyond it lies in the future
+	offset int64 // microseconds that the zone is ahead of UTC now
 }
 
 // PresentAt makes the present of an instant.
 func PresentAt(now time.Time, zone *time.Location) Present {
-	return Present{now: now, zone: zone, today: DayOf(now, zone), latest: now.Add(MaxAhead).UnixMicro()}
+	_, offset := now.In(zone).Zone()
+	return Present{now: now, zone: zone, today: DayOf(now, zone), latest: now.Add(MaxAhead).UnixMicro(), offset: int64(offset) * 1_000_000}
 }
 
 // Now gives the present instant.

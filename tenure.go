@@ -46,9 +46,12 @@ type Standing struct {
 	// The running tenure, or in PhaseDisconnected the one that ended last, which a reinstatement continues.
 	Tenure    TenureID
 	StartedAt time.Time
-	Origin    TenureOrigin
-	EndedAt   time.Time // in PhaseDisconnected
-	LastAt    time.Time // when the last event happened that counts
+	// StartedOnDay says that the tenure began at some instant of the day whose first one StartedAt is: the earliest start that
+	// can be, so that nothing of the holder's is taken for the former holder's (DOMAIN.md §7 rule 1).
+	StartedOnDay bool
+	Origin       TenureOrigin
+	EndedAt      time.Time // in PhaseDisconnected
+	LastAt       time.Time // when the last event happened that counts
 }
 
 // Held reports whether somebody holds the number now.
@@ -175,7 +178,7 @@ func (s Standing) next(e Event, cooling Cooling) (Standing, error) {
 }
 
 func (s *Standing) begin(e Event, origin TenureOrigin) {
-	s.Phase, s.Tenure, s.StartedAt, s.Origin, s.EndedAt = PhaseInUse, TenureID(e.No), e.At, origin, time.Time{}
+	s.Phase, s.Tenure, s.StartedAt, s.StartedOnDay, s.Origin, s.EndedAt = PhaseInUse, TenureID(e.No), e.At, e.OnDay, origin, time.Time{}
 }
 
 func tenureOriginOf(o ActivationOrigin) TenureOrigin {

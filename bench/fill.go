@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -35,7 +36,7 @@ func (w *world) fill(ctx context.Context, n int) error {
 				number := huanxin.NumberOf(uint64(8618800000000 + i))
 				r := huanxin.Request{Lookup: keys.Lookup(number), Tenure: huanxin.TenureID(-1 - i), StartedAt: now, Origin: huanxin.OriginReassigned,
 					Carrier: 1, AskedBy: 1, SubmittedAt: now}
-				id, err := tx.InsertRequest(r, func(huanxin.RequestID) []byte { return make([]byte, seal.SealedSize) })
+				id, err := tx.InsertRequest(nil, r, func(huanxin.RequestID) []byte { return make([]byte, seal.SealedSize) })
 				if err != nil {
 					return err
 				}
@@ -53,8 +54,11 @@ func (w *world) fill(ctx context.Context, n int) error {
 			return err
 		}
 	}
+	q := []string{"UPDATE tasks SET state = 9, open = 0 WHERE tenure < 0 AND request % 2 = 1"}
 	for app := range w.after {
 		w.after[app] = keys.ID(seal.TaskID, int64(last))
+		q = append(q, fmt.Sprintf("INSERT INTO listed (app, task) VALUES (%d, %d) ON CONFLICT (app) DO UPDATE SET task = excluded.task",
+			w.hub.Party(appID(app)).No, last))
 	}
-	return w.sql(ctx, "UPDATE tasks SET state = CASE WHEN request % 2 = 0 THEN 2 ELSE 9 END, open = CASE WHEN request % 2 = 0 THEN 1 ELSE 0 END WHERE tenure < 0")
+	return w.sql(ctx, q...)
 }

@@ -39,7 +39,7 @@ func main() {
 	var o options
 	flag.BoolVar(&o.short, "short", false, "few rows: to see that it runs")
 	flag.StringVar(&o.engine, "engine", "all", "sqlite, postgres or all")
-	flag.StringVar(&o.only, "only", "all", "tasks, events, camara, full (PostgreSQL with -fill tasks in the table) or all")
+	flag.StringVar(&o.only, "only", "all", "tasks, events, streams (checks), camara, full (PostgreSQL with -fill tasks in the table) or all")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of this process to `FILE`")
 	flag.IntVar(&o.repeat, "repeat", 5, "how often each is measured")
 	flag.IntVar(&o.tasks, "tasks", 128_000, "tasks a round")
@@ -109,6 +109,11 @@ func measure(ctx context.Context, o options, engine string, out io.Writer) (err 
 		}
 		if err := w.rounds(ctx, o, out, "tasks, all at once", w.mixedRound); err != nil {
 			return err
+		}
+	}
+	if o.wants("streams") {
+		if err := w.streams(ctx, o, out); err != nil {
+			return fmt.Errorf("streams: %w", err)
 		}
 	}
 	if o.wants("camara") {

@@ -135,3 +135,47 @@ func (c *Client) AskAgain(ctx context.Context, request, task, key string) (out C
 		withKey(nil, key), nil, &out)
 	return out, err
 }
+
+// HistoryBody is lines of history, of any length, as they are sent.
+type HistoryBody struct {
+	io.Reader
+	Type     string // application/x-ndjson or text/csv, with the columns number, tenure_started_at and origin
+	Encoding string // gzip, zstd, or "" for none
+}
+
+// HistoryTold is what a carrier states with its history; zero: it does not.
+type HistoryTold struct {
+	CoveredSince  string // a date, YYYY-MM-DD
+	CompleteUntil time.Time
+}
+
+// HistoryReceipt is the hub's answer to history.
+type HistoryReceipt struct {
+	Receipt
+	CoveredSince string `json:"covered_since"` // a date, as the hub now takes it; empty: the carrier never said
+}
+
+// ImportHistory loads what was known before the carrier took part. With a nil body it only states what is told.
+func (c *Client) ImportHistory(ctx context.Context, body *HistoryBody, told HistoryTold) (r HistoryReceipt, err error) {
+	q := url.Values{}
+	if told.CoveredSince != "" {
+		q.Set("covered_since", told.CoveredSince)
+	}
+	if !told.CompleteUntil.IsZero() {
+		q.Set("complete_until", told.CompleteUntil.Format(time.RFC3339Nano))
+	}
+	path := "/v1/history"
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	if body == nil {
+		err = c.call(ctx, http.MethodPost, path, nil, nil, &r)
+		return r, err
+	}
+	header := http.Header{"Content-Type": {body.Type}}
+	if body.Encoding != "" {
+		header.Set("Content-Encoding", body.Encoding)
+	}
+	err = c.call(ctx, http.MethodPost, path, header, body.Reader, &r)
+	return r, err
+}

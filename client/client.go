@@ -93,7 +93,11 @@ func (c *Client) Token(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("token endpoint: status %d: %w", resp.StatusCode, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return "", &huanxin.Error{Kind: huanxin.Unauthenticated, Code: answer.Error, Detail: answer.Description}
+		kind := huanxin.Unauthenticated
+		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 {
+			kind = kindOfStatus[resp.StatusCode]
+		}
+		return "", &huanxin.Error{Kind: kind, Code: answer.Error, Detail: answer.Description}
 	}
 	life := time.Duration(answer.ExpiresIn) * time.Second
 	c.token.value, c.token.until = answer.AccessToken, time.Now().Add(life-min(life/4, time.Minute))
@@ -156,10 +160,10 @@ func refusal(resp *http.Response) error {
 		} `json:"errors"`
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&p); err != nil || p.Code == "" {
-		return fmt.Errorf("the hub answered with status %d", resp.StatusCode)
+		p.Code, p.Detail = "unexpected_answer", fmt.Sprintf("the hub answered with status %d", resp.StatusCode)
 	}
 	e := &huanxin.Error{Kind: kindOfStatus[resp.StatusCode], Code: p.Code, Detail: p.Detail, Reason: p.Reason}
-	if e.Kind == huanxin.Internal {
+	if e.Kind == huanxin.Internal && p.ID != "" {
 		e.Err = errors.New("request " + p.ID)
 	}
 	for _, f := range p.Errors {

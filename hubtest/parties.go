@@ -109,6 +109,12 @@ func (h *Hub) AddClient(id, party string, jwks []byte, scopes ...huanxin.Scope) 
 	return *h.clients[id]
 }
 
+// Limit sets what the client of a party may check, a second and a day; 0 is the hub's default, -1 no limit.
+func (h *Hub) Limit(party string, perSecond, perDay int64) {
+	h.t.Helper()
+	h.must(h.core.LimitClient(h.t.Context(), core.Operator(), h.Credentials(party).ID, perSecond, perDay))
+}
+
 // Disable switches a party off, or on again.
 func (h *Hub) Disable(party string, off bool) {
 	h.t.Helper()

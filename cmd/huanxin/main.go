@@ -34,6 +34,7 @@ func commands() []command {
 	return []command{
 		{"serve", "run the hub", serve},
 		{"demo", "run a whole world to look at: the hub, four carriers, 239 apps, people", demo},
+		{"import-history", "load the present tenures that a carrier knows", importHistory},
 		{"party", "add, list or disable carriers, apps and regulators", party},
 		{"client", "add the programs of a party, or rotate their credentials", client},
 		{"key", "rotate the hub's signing key", key},
@@ -43,6 +44,9 @@ func commands() []command {
 
 // errUsage is a wrong use of a command, already explained.
 var errUsage = errors.New("usage")
+
+// errBadLines is work that is done but for bad lines, which are listed already.
+var errBadLines = errors.New("bad lines")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -74,6 +78,8 @@ func run(ctx context.Context, args []string) int {
 			return exitDone
 		case errors.Is(err, errUsage):
 			return exitUsage
+		case errors.Is(err, errBadLines):
+			return exitBadLines
 		default:
 			fmt.Fprintln(os.Stderr, "huanxin "+c.name+":", err)
 			if _, ours := errors.AsType[*huanxin.Error](err); ours && huanxin.KindOf(err) == huanxin.Invalid {
@@ -91,7 +97,7 @@ func usage(w io.Writer) {
 	fmt.Fprintln(w, "huanxin 焕新: refreshes recycled phone numbers\n\nusage: huanxin COMMAND [flags]   (huanxin COMMAND -h for its flags)")
 	fmt.Fprintln(w)
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.short)
+		fmt.Fprintf(w, "  %-14s %s\n", c.name, c.short)
 	}
 }
 

@@ -148,7 +148,7 @@ func partyDisable(ctx context.Context, args []string, verb string, disabled bool
 }
 
 func client(ctx context.Context, args []string) error {
-	return sub(ctx, "client", args, map[string]func(context.Context, []string) error{"add": clientAdd, "rotate": clientRotate})
+	return sub(ctx, "client", args, map[string]func(context.Context, []string) error{"add": clientAdd, "rotate": clientRotate, "limit": clientLimit})
 }
 
 func clientAdd(ctx context.Context, args []string) error {
@@ -191,6 +191,21 @@ func clientRotate(ctx context.Context, args []string) error {
 	return withHub(ctx, &flags, func(hub *core.Hub) error {
 		secret, err := hub.RotateClient(ctx, core.Operator(), words[0], set)
 		return showSecret(secret, err)
+	})
+}
+
+func clientLimit(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("client limit", flag.ContinueOnError)
+	var flags configFlags
+	flags.add(f)
+	perSecond := f.Int64("checks-per-second", 0, "checks a second in the long run; 0: the hub's default, -1: no limit")
+	perDay := f.Int64("checks-per-day", 0, "checks a day; 0: the hub's default, -1: no limit")
+	words, err := parse(f, args, 1, "client limit ID [--checks-per-second N] [--checks-per-day N]")
+	if err != nil {
+		return err
+	}
+	return withHub(ctx, &flags, func(hub *core.Hub) error {
+		return hub.LimitClient(ctx, core.Operator(), words[0], *perSecond, *perDay)
 	})
 }
 

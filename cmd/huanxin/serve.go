@@ -57,6 +57,7 @@ func serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	server.CollectLess()
 	s, err := server.Open(ctx, cfg, log)
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type Checked struct {
 type numberIndex struct {
 	*index.Index
 	position atomic.Int64
+	holds    int64 // a batch without a position that it may hold already: until that has one, the index does not serve
 }
 
 // covered is what the carriers have told, as far as the index holds it.
@@ -37,12 +38,16 @@ type covered map[huanxin.PartyNo]store.Coverage
 
 // checking is the read side of the hub: the index, who follows the log with it, and what the carriers have told.
 type checking struct {
-	use     sync.RWMutex                // read-held while the index is looked into, so that nobody takes it away
-	follow  sync.Mutex                  // held by the one who follows the log
-	index   atomic.Pointer[numberIndex] // nil while it is being built: the store answers then
-	covered atomic.Pointer[covered]
-	waiting *waiting // guarded by follow
-	saved   int64    // position of the last snapshot; guarded by follow
+	use      sync.RWMutex                // read-held while the index is looked into, so that nobody takes it away
+	follow   sync.Mutex                  // held by the one who follows the log
+	index    atomic.Pointer[numberIndex] // nil while it is being built: the store answers then
+	covered  atomic.Pointer[covered]
+	building *numberIndex // that does not serve yet; guarded by follow
+	waiting  *waiting     // guarded by follow
+	saving   sync.Mutex   // held by the one who writes a snapshot
+	saved    int64        // position of the last snapshot; guarded by saving, but while the first is opened
+
+	verifying sync.WaitGroup
 }
 
 // waiting is coverage that holds only when the batches accepted before it was read are in the index.
@@ -62,10 +67,14 @@ type Checks struct {
 	// Fresh asks for FreshAt.
 	Fresh bool
 
+	scope  huanxin.Scope
+	client *huanxin.Client // nil: nothing is known of it, and the defaults hold
+
 	digits   []uint64
 	marks    []uint16
 	carriers []uint16
 	open     []int // checks that only the store can answer
+	metered  metered
 
 	one struct { // room for a single check, as most calls have
 		digits [1]uint64
@@ -82,13 +91,19 @@ func (h *Hub) BeginChecks(ctx context.Context, who huanxin.Caller, scope huanxin
 	if err := h.stillBound(ctx, who.Bound); err != nil {
 		return nil, err
 	}
-	c := &Checks{h: h, who: who}
+	c := &Checks{h: h, who: who, scope: scope, client: h.snapshot().clients[who.Client]}
 	c.digits, c.marks = c.one.digits[:0], c.one.marks[:0]
 	return c, c.Renew(ctx)
 }
 
-// Renew brings a call that goes on for long to the present.
+// Renew brings a call that goes on for long to the present. It is refused when its client was disabled or lost its scope.
 func (c *Checks) Renew(ctx context.Context) error {
+	if c.client != nil {
+		c.client = c.h.snapshot().clients[c.who.Client]
+		if c.client == nil || c.client.Disabled || c.client.Party.Disabled || !c.client.Scopes.Has(c.scope) {
+			return huanxin.Errorf(huanxin.Unauthenticated, "invalid_token", "the client may no longer ask")
+		}
+	}
 	c.present = huanxin.PresentAt(now(), c.h.calendar.Zone())
 	c.covered = *c.h.checking.covered.Load()
 	if c.index = c.h.checking.index.Load(); c.index != nil {
@@ -104,11 +119,28 @@ func (c *Checks) Renew(ctx context.Context) error {
 // AsOf gives the position in the number log that the answers are true for: all events up to it are in them.
 func (c *Checks) AsOf() int64 { return c.asOf }
 
-// Answer decides checks by the table of DOMAIN.md §5. out is as long as in. An error is a fault of ours.
+// Answer decides checks by the table of DOMAIN.md §5. out is as long as in. A check with too many different T for its number
+// has no answer but an error; an error of the whole is a fault of ours. The checks were taken (Take, Pace) before.
 func (c *Checks) Answer(ctx context.Context, in []Check, out []Checked) error {
+	if len(in) == 0 {
+		return nil
+	}
 	if err := c.ownNumberOnly(in); err != nil {
 		return err
 	}
+	c.digits = c.digits[:0]
+	for i := range in {
+		c.digits = append(c.digits, in[i].Number.Digits())
+	}
+	c.guard(in)
+	if err := c.decide(ctx, in, out); err != nil {
+		return err
+	}
+	c.observe(out)
+	return nil
+}
+
+func (c *Checks) decide(ctx context.Context, in []Check, out []Checked) error {
 	c.open = c.open[:0]
 	if c.index == nil {
 		for i := range in {
@@ -140,10 +172,6 @@ func (c *Checks) Answer(ctx context.Context, in []Check, out []Checked) error {
 
 // lookup fills marks and, where they are needed, carriers.
 func (c *Checks) lookup(in []Check) error {
-	c.digits = c.digits[:0]
-	for i := range in {
-		c.digits = append(c.digits, in[i].Number.Digits())
-	}
 	if cap(c.marks) < len(in) {
 		c.marks = make([]uint16, len(in))
 	}

@@ -10,8 +10,11 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/store"
 )
 
-// stepBatch is how many tasks one transaction of the clock moves.
-const stepBatch = 500
+// One transaction of the clock looks at so many requests and moves so many tasks.
+const (
+	clockBatch = 100
+	stepBatch  = 500
+)
 
 // The hub itself acts in what follows: nobody asks, so nobody is refused. The loops of internal/due call it under a lease,
 // and calling it twice does nothing twice: a step is taken by the state of its task.
@@ -50,41 +53,65 @@ func (h *Hub) Unsequenced(ctx context.Context) (n int64, err error) {
 }
 
 // TakeSteps takes the next step of the clock for tasks whose time has come, at most 500 of them, records each and queues
-// what their contacts are told. It says how many tasks it moved.
+// what their contacts are told. It says how many tasks it moved; 0: none has a step to take now.
 func (h *Hub) TakeSteps(ctx context.Context) (moved int, err error) {
-	at := now()
-	err = h.store.Write(ctx, func(tx *store.Tx) error {
-		rows, err := tx.TasksDue(at, stepBatch)
-		if err != nil || len(rows) == 0 {
-			moved = 0
-			return err
-		}
-		moved = len(rows)
-		told := teller{h: h, tx: tx, now: at, byParty: map[huanxin.PartyNo]*letter{}}
-		for i := range rows {
-			queued := rows[i].State == huanxin.TaskQueued
-			due := rows[i].StepAt
-			after, step := rows[i].Advance(h.durations, h.calendar)
-			rows[i].Task = after
-			if step == huanxin.StepDelivery && !queued {
-				continue // it was delivered in time
-			}
-			if err := told.record(&rows[i], step, due); err != nil {
-				return err
-			}
-		}
-		if err := told.send(); err != nil {
-			return err
-		}
-		if err := tx.UpdateTasks(rows); err != nil {
-			return err
-		}
-		return tx.Audit(store.AuditEntry{At: at, Action: "clock.steps", Detail: detail(map[string]any{"tasks": moved, "steps": told.steps})})
-	})
+	for more := true; more && moved == 0 && err == nil; {
+		moved, more, err = h.takeSteps(ctx)
+	}
 	if moved > 0 && err == nil {
 		h.wake()
 	}
 	return moved, err
+}
+
+// takeSteps looks at the requests whose clocks ring. These may ring too early, so that more may have to be looked at
+// where none of a request's tasks had moved; not where somebody else is changing them.
+func (h *Hub) takeSteps(ctx context.Context) (moved int, more bool, err error) {
+	at := now()
+	err = h.store.Write(ctx, func(tx *store.Tx) error {
+		moved, more = 0, false
+		requests, err := tx.DueClocks(at, clockBatch)
+		if err != nil || len(requests) == 0 {
+			return err
+		}
+		rows, err := tx.TasksDue(requests, at, stepBatch)
+		if err != nil {
+			return err
+		}
+		if moved = len(rows); moved > 0 {
+			if err := h.advance(tx, at, rows); err != nil {
+				return err
+			}
+		}
+		due, err := tx.WindClocks(requests, at)
+		more = due < int64(len(requests))
+		return err
+	})
+	return moved, more, err
+}
+
+// advance takes the next step of tasks, all of which have one to take.
+func (h *Hub) advance(tx *store.Tx, at time.Time, rows []store.TaskRow) error {
+	told := teller{h: h, tx: tx, now: at, byParty: map[huanxin.PartyNo]*letter{}}
+	for i := range rows {
+		queued := rows[i].State == huanxin.TaskQueued
+		due := rows[i].StepAt
+		after, step := rows[i].Advance(h.durations, h.calendar)
+		rows[i].Task = after
+		if step == huanxin.StepDelivery && !queued {
+			continue // it was delivered in time
+		}
+		if err := told.record(&rows[i], step, due); err != nil {
+			return err
+		}
+	}
+	if err := told.send(); err != nil {
+		return err
+	}
+	if err := tx.UpdateTasks(rows); err != nil {
+		return err
+	}
+	return tx.Audit(store.AuditEntry{At: at, Action: "clock.steps", Detail: detail(map[string]any{"tasks": len(rows), "steps": told.steps})})
 }
 
 // teller records steps and collects what each party's contact is told of them.

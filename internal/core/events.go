@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -17,6 +18,11 @@ type EventLine struct {
 	Line  int64
 	Event huanxin.Event // Carrier and No are not set yet
 	Err   error         // a *huanxin.Error
+
+	// Of a line of history: how the tenure began (0: an event as its carrier named it), and what the event was named under keys
+	// that are not the current one any more.
+	origin huanxin.TenureOrigin
+	older  []string
 }
 
 // Rejection is one refused line of a line-wise body.
@@ -41,7 +47,9 @@ type Receipt struct {
 	Flagged int64
 	// CompleteUntil is until when the carrier has told everything, as the hub now takes it; zero: it never said.
 	CompleteUntil time.Time
-	untold        bool // a line was refused that the carrier may yet tell right
+	// CoveredSince is since when the carrier's changes of holder are known, as the hub now takes it; zero: it never said.
+	CoveredSince time.Time
+	untold       bool // a line was refused that the carrier may yet tell right
 }
 
 func (r *Receipt) reject(line int64, id string, err error) {
@@ -68,24 +76,29 @@ const reportChunk = 4096
 // accepted; sending it again is harmless. completeUntil, unless zero, is the carrier's word that it has now told
 // everything until then: it is taken when no line was refused but for its number's kind, for then something is still untold.
 func (h *Hub) ReportEvents(ctx context.Context, who huanxin.Caller, lines iter.Seq2[EventLine, error], completeUntil time.Time) (Receipt, error) {
-	r := &reporter{h: h, who: who}
-	started := now()
-	if err := h.beginReport(ctx, who, completeUntil, &r.report); err != nil {
-		return r.receipt, err
-	}
-	r.receipt.ID = h.keys.ID(seal.ReceiptID, r.report)
-	broken := inChunks(lines, reportChunk, func(chunk []EventLine) error { return r.take(ctx, chunk) })
-	return r.finish(ctx, started, completeUntil, broken)
+	r := &reporter{h: h, who: who, what: "events", completeUntil: completeUntil}
+	return r.run(ctx, lines)
 }
 
-func (h *Hub) beginReport(ctx context.Context, who huanxin.Caller, completeUntil time.Time, id *int64) error {
-	may := who.May(huanxin.CarrierParty, huanxin.ScopeNumbersReport)
-	return h.act(ctx, who, "events.begin", may, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) (err error) {
-		if completeUntil.After(now.Add(huanxin.MaxAhead)) {
+// run takes a report from its begin to its end.
+func (r *reporter) run(ctx context.Context, lines iter.Seq2[EventLine, error]) (Receipt, error) {
+	started := now()
+	if err := r.begin(ctx); err != nil {
+		return r.receipt, err
+	}
+	broken := inChunks(lines, reportChunk, func(chunk []EventLine) error { return r.take(ctx, chunk) })
+	return r.finish(ctx, started, broken)
+}
+
+func (r *reporter) begin(ctx context.Context) error {
+	may := r.who.May(huanxin.CarrierParty, huanxin.ScopeNumbersReport)
+	return r.h.act(ctx, r.who, r.what+".begin", may, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) (err error) {
+		if r.completeUntil.After(now.Add(huanxin.MaxAhead)) {
 			return huanxin.BadField("complete_until", "in_future", "must not be more than 5 minutes ahead of the hub's clock")
 		}
-		*id, err = tx.BeginReport(who.Party.No, who.Client, now)
-		entry.Subject = h.keys.ID(seal.ReceiptID, *id)
+		r.report, err = tx.BeginReport(r.who.Party.No, r.who.Client, now, r.history)
+		r.receipt.ID = r.h.keys.ID(seal.ReceiptID, r.report)
+		entry.Subject = r.receipt.ID
 		return err
 	})
 }
@@ -137,6 +150,11 @@ func inChunks[T any](lines iter.Seq2[T, error], size int, take func([]T) error) 
 type reporter struct {
 	h       *Hub
 	who     huanxin.Caller
+	what    string // its word in the audit log
+	history bool
+	// What the carrier states beside its lines; zero: it does not.
+	coveredSince, completeUntil time.Time
+
 	report  int64
 	receipt Receipt
 }
@@ -144,7 +162,7 @@ type reporter struct {
 // take writes one chunk in one transaction.
 func (r *reporter) take(ctx context.Context, lines []EventLine) error {
 	var c *chunk
-	err := r.h.act(ctx, r.who, "events.report", nil, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
+	err := r.h.act(ctx, r.who, r.what+".report", nil, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
 		c = &chunk{tx: tx, now: now, carrier: r.who.Party.No, cooling: r.h.snapshot().cooling, zone: r.h.calendar.Zone(), fresh: map[string]huanxin.Event{},
 			pending: map[huanxin.Number][]huanxin.Event{}, past: map[huanxin.Number][]huanxin.Event{},
 			moved: map[huanxin.TenureID]huanxin.PartyNo{}}
@@ -158,14 +176,14 @@ func (r *reporter) take(ctx context.Context, lines []EventLine) error {
 		}
 		aborted, err := c.save(r.report)
 		entry.Subject = r.receipt.ID
-		entry.Detail = detail(map[string]any{"accepted": len(c.accepted), "duplicates": c.out.Duplicates,
+		entry.Detail = detail(map[string]any{"accepted": c.out.Accepted, "duplicates": c.out.Duplicates,
 			"rejected": c.out.RejectedTotal, "aborted": aborted})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	r.receipt.Accepted += int64(len(c.accepted))
+	r.receipt.Accepted += c.out.Accepted
 	r.receipt.Duplicates += c.out.Duplicates
 	r.receipt.RejectedTotal += c.out.RejectedTotal
 	r.receipt.Flagged += c.out.Flagged
@@ -176,15 +194,16 @@ func (r *reporter) take(ctx context.Context, lines []EventLine) error {
 }
 
 // finish closes the report. What was accepted stays accepted, whatever broke off.
-func (r *reporter) finish(ctx context.Context, started, completeUntil time.Time, broken error) (Receipt, error) {
-	advance := broken == nil && !completeUntil.IsZero() && !r.receipt.untold
+func (r *reporter) finish(ctx context.Context, started time.Time, broken error) (Receipt, error) {
+	advance := broken == nil && !r.receipt.untold
 	err := r.h.store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
 		if err := tx.FinishReport(store.Report{ID: r.report, Carrier: r.who.Party.No, StartedAt: started, FinishedAt: now(),
 			Accepted: r.receipt.Accepted, Duplicates: r.receipt.Duplicates, Rejected: r.receipt.RejectedTotal,
-			CompleteUntil: completeUntil}, advance); err != nil {
+			CoveredSince: r.coveredSince, CompleteUntil: r.completeUntil}, advance); err != nil {
 			return err
 		}
-		r.receipt.CompleteUntil, err = tx.CompleteUntil(r.who.Party.No)
+		told, err := tx.CoverageOf(r.who.Party.No)
+		r.receipt.CoveredSince, r.receipt.CompleteUntil = told.CoveredSince, told.CompleteUntil
 		return err
 	})
 	if broken != nil {
@@ -226,40 +245,44 @@ type chunk struct {
 }
 
 // load reads what the lines are judged against.
-func (c *chunk) load(lines []EventLine) (err error) {
-	if c.next, err = c.tx.BeginBatch(); err != nil {
-		return err
-	}
-	c.first = c.next
+func (c *chunk) load(lines []EventLine) error {
 	var ids []string
 	var numbers []huanxin.Number
 	for i := range lines {
 		l := &lines[i]
 		if l.Err == nil {
-			l.Err = checkLine(&l.Event)
+			l.Err = l.check()
 		}
 		if l.Err != nil {
 			continue
 		}
-		ids = append(ids, l.Event.ID)
+		ids = l.appendNames(append(ids, l.Event.ID))
 		if l.Event.CorrectsID != "" {
 			ids = append(ids, l.Event.CorrectsID)
 		}
 		numbers = append(numbers, l.Event.Number)
 	}
-	if c.known, err = c.tx.KnownEvents(c.carrier, ids); err != nil {
+	b, err := c.tx.AskBatch(c.carrier, ids, numbers)
+	if err == nil {
+		err = c.tx.Await()
+	}
+	if err != nil {
 		return err
 	}
-	c.standings, err = c.tx.Standings(numbers)
-	return err
+	c.first, c.next, c.known, c.standings = b.First, b.First, b.Known, b.Standings
+	return nil
 }
 
-// checkLine refuses what cannot even be looked up, and brings the time to the store's microseconds, so that the same line
+// check refuses what cannot even be looked up, and brings the time to the store's microseconds, so that the same line
 // sent again says the same.
-func checkLine(e *huanxin.Event) error {
+func (l *EventLine) check() error {
+	e := &l.Event
 	e.At = e.At.Truncate(time.Microsecond)
 	if err := huanxin.CheckEventID("id", e.ID); err != nil {
 		return err
+	}
+	if l.origin == 0 && strings.HasPrefix(e.ID, historyPrefix) {
+		return huanxin.BadField("id", "not_allowed", "ids that begin with "+historyPrefix+" are given by the hub, to history")
 	}
 	if e.CorrectsID != "" {
 		if err := huanxin.CheckEventID("corrects", e.CorrectsID); err != nil {
@@ -280,6 +303,9 @@ func (c *chunk) take(l *EventLine) error {
 	}
 	e := l.Event
 	e.Carrier, e.No = c.carrier, c.next
+	if l.origin != 0 {
+		return c.takePast(l, e)
+	}
 	if e.CorrectsID != "" {
 		e.Corrects = c.find(e.CorrectsID).No
 	}
@@ -305,17 +331,28 @@ func (c *chunk) take(l *EventLine) error {
 		return nil
 	}
 	c.accept(e, row, after)
+	c.count(&e)
 	return nil
+}
+
+// count counts an accepted line.
+func (c *chunk) count(e *huanxin.Event) {
+	c.out.Accepted++
+	if e.Number.Kind() == huanxin.KindUnknown {
+		c.out.Flagged++
+	}
 }
 
 // maxHistory bounds how many events of one number a late event is judged against: nobody's number has so many, and each
 // late one costs a replay while other writers wait.
 const maxHistory = 500
 
-func (c *chunk) judge(e huanxin.Event, row store.NumberRow) (huanxin.Standing, error) {
+// judge asks the rules. before are events of the number that are about to be accepted.
+func (c *chunk) judge(e huanxin.Event, row store.NumberRow, before ...huanxin.Event) (huanxin.Standing, error) {
 	var failed error
 	after, err := row.Judge(e, func() []huanxin.Event {
 		past, err := c.history(row)
+		past = append(past, before...)
 		if failed = err; err == nil && len(past) > maxHistory {
 			failed = huanxin.Errorf(huanxin.Refused, "too_many_events", "the number has too many events for a late one or a correction")
 		}
@@ -361,14 +398,11 @@ func (c *chunk) accept(e huanxin.Event, row store.NumberRow, after huanxin.Stand
 			c.moved[before.Tenure] = after.Carrier
 		}
 	}
-	if e.Number.Kind() == huanxin.KindUnknown {
-		c.out.Flagged++
-	}
 	c.accepted = append(c.accepted, store.Accepted{Event: e, Prev: row.Head,
 		LedTo: store.LedTo{Mark: after.Mark(c.zone), Carrier: after.Carrier}})
 	c.fresh[e.ID] = e
 	c.pending[e.Number] = append(c.pending[e.Number], e)
-	c.standings[e.Number] = store.NumberRow{Number: e.Number, Standing: after, Head: e.No}
+	c.standings[e.Number] = store.NumberRow{Number: e.Number, Standing: after, Head: e.No, New: row.New || row.Head == 0}
 	c.next++
 }
 

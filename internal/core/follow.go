@@ -20,29 +20,35 @@ func (h *Hub) Sequenced() <-chan struct{} { return h.sequenced }
 // Follow brings the number index to the end of the number log, and builds it first where there is none: from the snapshot if
 // that is whole and of this log, else from the standings that the log adds up to. Every hub follows for itself.
 func (h *Hub) Follow(ctx context.Context) error {
-	h.checking.follow.Lock()
-	defer h.checking.follow.Unlock()
-	x := h.checking.index.Load()
+	c := &h.checking
+	c.follow.Lock()
+	defer c.follow.Unlock()
+	x := c.index.Load()
 	if x != nil && x.Damaged() {
 		h.log.Error("the snapshot of the number index is damaged: it is built again from the log")
-		h.checking.index.Store(nil) // the store answers; look-ups that are under way still use the old one
+		c.index.Store(nil) // the store answers; look-ups that are under way still use the old one
 		x = nil
 	}
-	if x == nil {
+	if x == nil && c.building == nil {
 		var err error
-		if x, err = h.buildIndex(ctx); err != nil {
+		if c.building, err = h.openIndex(ctx); err != nil {
 			return err
 		}
 	}
-	if err := h.catchUp(ctx, x); err != nil {
+	if x == nil {
+		x = c.building
+	}
+	firstWaiting, err := h.catchUp(ctx, x)
+	if err != nil || 0 < firstWaiting && firstWaiting <= x.holds {
 		return err
 	}
-	h.checking.index.Store(x)
+	c.index.Store(x)
+	c.building = nil
 	return nil
 }
 
-// catchUp applies everything that has a position.
-func (h *Hub) catchUp(ctx context.Context, x *numberIndex) error {
+// catchUp applies everything that has a position, and gives the first batch that still waits for one; 0: none does.
+func (h *Hub) catchUp(ctx context.Context, x *numberIndex) (firstWaiting int64, err error) {
 	var events []store.MarkedEvent
 	var changes []index.Change
 	for {
@@ -69,7 +75,7 @@ func (h *Hub) catchUp(ctx context.Context, x *numberIndex) error {
 			return err
 		})
 		if err != nil {
-			return err
+			return 0, err
 		}
 		changes = changes[:0]
 		for _, e := range events {
@@ -83,7 +89,7 @@ func (h *Hub) catchUp(ctx context.Context, x *numberIndex) error {
 			continue
 		}
 		h.publishCoverage(told, first)
-		return nil
+		return first, nil
 	}
 }
 
@@ -150,14 +156,13 @@ func slot(no huanxin.PartyNo) uint16 {
 func (h *Hub) buildIndex(ctx context.Context) (*numberIndex, error) {
 	x := &numberIndex{Index: index.New()}
 	zone := h.calendar.Zone()
-	var last int64
 	err := h.store.Read(ctx, func(tx *store.Tx) error {
 		head, err := tx.LogHead()
 		if err != nil {
 			return err
 		}
 		x.position.Store(head)
-		if _, last, err = tx.WaitingBatches(); err != nil {
+		if _, x.holds, err = tx.WaitingBatches(); err != nil {
 			return err
 		}
 		changes := make([]index.Change, 0, 4096)
@@ -177,32 +182,5 @@ func (h *Hub) buildIndex(ctx context.Context) (*numberIndex, error) {
 	if err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
-	if err := h.awaitSequenced(ctx, x, last); err != nil {
-		return nil, errors.Join(err, x.Close())
-	}
 	return x, nil
-}
-
-// awaitSequenced follows the log until a batch has its position. Whoever holds the lease gives it within a second.
-func (h *Hub) awaitSequenced(ctx context.Context, x *numberIndex, batch int64) error {
-	for {
-		if err := h.catchUp(ctx, x); err != nil {
-			return err
-		}
-		var first int64
-		if err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
-			first, _, err = tx.WaitingBatches()
-			return err
-		}); err != nil {
-			return err
-		}
-		if first == 0 || first > batch {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }

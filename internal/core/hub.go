@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/metering"
 	"github.com/huanxin-platform/huanxin/internal/seal"
 	"github.com/huanxin-platform/huanxin/internal/store"
 )
@@ -34,6 +35,12 @@ type Options struct {
 type CheckOptions struct {
 	// Snapshot is the file that the number index is kept in from one start to the next; empty: it is built at every start.
 	Snapshot string
+	// Limits are those of a client whose contract says nothing else.
+	Limits CheckLimits
+	// HalvingBytes is the memory of the guard against halving; 0: 64 MiB.
+	HalvingBytes int
+	// Exempt names numbers, by their digits, that are not guarded: the sandbox's. nil: none.
+	Exempt func(digits uint64) bool
 	// LateAfter is how far a carrier's word may lag behind before its numbers are UNKNOWN, carrier_late; 0: however far.
 	LateAfter time.Duration
 }
@@ -55,6 +62,8 @@ type Hub struct {
 	database     string // tells this database from others
 	snapshotPath string
 	lateAfter    time.Duration
+	meter        *metering.Meter
+	limits       CheckLimits
 	sequenced    chan struct{}
 	closing      context.Context // done when the hub is closed
 	close        context.CancelFunc
@@ -68,6 +77,8 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 	h := &Hub{store: o.Store, keys: o.Keys, calendar: o.Calendar, durations: o.Durations, log: o.Log, hint: make(chan struct{}, 1),
 		snapshotPath: o.Checks.Snapshot, lateAfter: o.Checks.LateAfter, sequenced: make(chan struct{}, 1)}
 	h.checking.covered.Store(&covered{})
+	h.limits = o.Checks.Limits.orDefaults()
+	h.meter = metering.New(metering.Config{Zone: o.Calendar.Zone(), HalvingBytes: o.Checks.HalvingBytes, Exempt: o.Checks.Exempt})
 	h.closing, h.close = context.WithCancel(context.Background())
 	mine := o.Keys.Fingerprint()
 	var theirs string
@@ -92,12 +103,19 @@ func (h *Hub) Close() error {
 	h.close()
 	h.checking.follow.Lock()
 	defer h.checking.follow.Unlock()
+	h.checking.verifying.Wait()
+	h.checking.saving.Lock()
+	defer h.checking.saving.Unlock()
 	h.checking.use.Lock()
 	defer h.checking.use.Unlock()
-	if x := h.checking.index.Swap(nil); x != nil {
-		return x.Close()
+	var errs []error
+	for _, x := range []*numberIndex{h.checking.index.Swap(nil), h.checking.building} {
+		if x != nil {
+			errs = append(errs, x.Close())
+		}
 	}
-	return nil
+	h.checking.building = nil
+	return errors.Join(errs...)
 }
 
 // Ping reports whether the database answers.

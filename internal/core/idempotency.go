@@ -23,12 +23,19 @@ const keyRetention = 48 * time.Hour
 
 // once runs a use case that makes something under an idempotency key: the same key and body give the first answer again,
 // compared before the rules are asked. f says what it made; again gives the answer for something made before. Refusals by
-// the rules are remembered too. Keys are the client's own.
-func (h *Hub) once(ctx context.Context, who huanxin.Caller, action string, may error, key Once,
+// the rules are remembered too. Keys are the client's own. What f will need ahead may ask for, unless it is nil: the answers come with
+// those about the key.
+func (h *Hub) once(ctx context.Context, who huanxin.Caller, action string, may error, key Once, ahead func(tx *store.Tx) error,
 	f func(tx *store.Tx, now time.Time, entry *store.AuditEntry) (made int64, err error),
 	again func(tx *store.Tx, made int64) error) error {
+	if ahead == nil {
+		ahead = func(*store.Tx) error { return nil }
+	}
 	if key.Key == "" || may != nil {
 		return h.act(ctx, who, action, may, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
+			if err := ahead(tx); err != nil {
+				return err
+			}
 			_, err := f(tx, now, entry)
 			return err
 		})
@@ -44,17 +51,23 @@ func (h *Hub) once(ctx context.Context, who huanxin.Caller, action string, may e
 	digest := h.keys.MAC(key.Body)
 	var replayed bool
 	err := h.act(ctx, who, action, nil, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
-		alone, m, found, err := tx.Claim(who.Client, key.Key)
+		claim, err := tx.AskClaim(who.Client, key.Key)
+		if err == nil {
+			err = ahead(tx)
+		}
+		if err == nil {
+			err = tx.Await()
+		}
 		if err != nil {
 			return err
 		}
-		if !alone {
+		if !claim.Alone {
 			return errInFlight()
 		}
-		if found {
+		if claim.Found {
 			entry.Subject, entry.Detail = "", detail(map[string]any{"repeated": true})
 			replayed = true
-			return replay(m, digest, func() error { return again(tx, m.Result) })
+			return replay(claim.Remembered, digest, func() error { return again(tx, claim.Result) })
 		}
 		made, err := f(tx, now, entry)
 		if err != nil {
@@ -116,8 +129,10 @@ func errInFlight() error {
 // Forget drops idempotency keys that are older than 48 hours, at most limit of them, and says how many.
 func (h *Hub) Forget(ctx context.Context, limit int) (n int64, err error) {
 	err = h.store.Write(ctx, func(tx *store.Tx) (err error) {
-		n, err = tx.ForgetKeys(now().Add(-keyRetention), limit)
-		return err
+		if n, err = tx.ForgetKeys(now().Add(-keyRetention), limit); err != nil {
+			return err
+		}
+		return tx.ForgetExchanges(now().Add(-exchangeRetention))
 	})
 	return n, err
 }

@@ -45,6 +45,7 @@ type machine struct {
 	m       model
 	serial  int
 	numbers int
+	listed  map[string]string // by app: the last task it listed
 }
 
 const modelNumbers = 3
@@ -89,7 +90,7 @@ type broken string
 
 func tell(t *testing.T, file string, story []uint64) (failed string) {
 	w := newWorld(t, "sqlite:"+file)
-	x := &machine{w: w, numbers: modelNumbers, m: model{events: map[string]huanxin.Event{}, requests: map[string]*modelRequest{},
+	x := &machine{w: w, numbers: modelNumbers, listed: map[string]string{}, m: model{events: map[string]huanxin.Event{}, requests: map[string]*modelRequest{},
 		tasks: map[string]*modelTask{}}}
 	defer func() {
 		if r := recover(); r != nil {
@@ -107,7 +108,8 @@ func tell(t *testing.T, file string, story []uint64) (failed string) {
 			x.m.events["cmcc "+e.ID] = e
 		}
 	}
-	acts := []func(d uint64){x.report, x.report, x.report, x.create, x.create, x.answer, x.answer, x.answer, x.cancel, x.again, x.wait, x.wait, x.sendAgain}
+	acts := []func(d uint64){x.report, x.report, x.report, x.create, x.create, x.answer, x.answer, x.answer, x.cancel, x.again, x.wait, x.wait, x.sendAgain,
+		x.list, x.list}
 	for _, d := range story {
 		acts[d%uint64(len(acts))](d / uint64(len(acts)))
 		x.oneOpenTask()
@@ -269,6 +271,59 @@ func (x *machine) again(d uint64) {
 	}
 }
 
+// list has an app list its tasks, from the beginning, from its last one on, or from anywhere: what it sees is what is there,
+// and after that it is delivered.
+func (x *machine) list(d uint64) {
+	if len(x.m.tasks) == 0 {
+		return
+	}
+	ids := slices.Sorted(maps.Keys(x.m.tasks))
+	app := x.m.tasks[ids[d%uint64(len(ids))]].app
+	state := []huanxin.TaskState{0, 0, huanxin.TaskQueued, huanxin.TaskDelivered, huanxin.TaskInReview}[d/64%5]
+	after := ""
+	switch d / 512 % 3 {
+	case 1:
+		after = x.listed[app]
+	case 2:
+		after = ids[d/4096%uint64(len(ids))] // perhaps another app's
+	}
+	from, _ := x.w.keys.ParseID(seal.TaskID, after)
+	var want []string // in the order of their ids
+	rows := x.rows()
+	slices.SortFunc(rows, func(a, b store.TaskRow) int { return int(a.ID - b.ID) })
+	for _, r := range rows {
+		if x.w.Party(app).No == r.App && r.State.Open() && int64(r.ID) > from && (state == 0 || r.State == state) {
+			want = append(want, x.w.keys.ID(seal.TaskID, int64(r.ID)))
+		}
+	}
+	limit := 1 + int(d/65536%4)
+	got, err := x.w.Tasks(context.Background(), x.w.as(app), state, after, limit)
+	x.ok(err)
+	if len(got) != min(limit, len(want)) {
+		x.fail("%s listed %d tasks of state %d, and there are %d", app, len(got), state, len(want))
+	}
+	now := map[string]huanxin.TaskState{}
+	for _, r := range x.rows() {
+		now[x.w.keys.ID(seal.TaskID, int64(r.ID))] = r.State
+	}
+	was := map[string]huanxin.TaskState{}
+	for _, r := range rows {
+		was[x.w.keys.ID(seal.TaskID, int64(r.ID))] = r.State
+	}
+	for i, k := range got {
+		if k.ID != want[i] || k.State == huanxin.TaskQueued || now[k.ID] != k.State {
+			x.fail("%s listed a task as %s that is %s", app, k.State, now[k.ID])
+		}
+		was[k.ID] = k.State
+		x.listed[app] = k.ID
+	}
+	for id, state := range now {
+		if was[id] != state {
+			x.fail("a task that was not listed went from %s to %s", was[id], state)
+		}
+	}
+}
+
 // wait lets some time pass, and the hub's own loops work.
 func (x *machine) wait(d uint64) {
 	time.Sleep([]time.Duration{time.Second, 7 * time.Hour, 25 * time.Hour, 100 * time.Hour, 95 * dayLong}[d%5])
@@ -280,6 +335,11 @@ func (x *machine) wait(d uint64) {
 			if n == 0 {
 				break
 			}
+		}
+	}
+	for _, r := range x.rows() {
+		if r.State.Open() && !r.StepAt.IsZero() && !r.StepAt.After(time.Now()) {
+			x.fail("a step that was due at %v is not taken", r.StepAt)
 		}
 	}
 }

@@ -40,12 +40,17 @@ func (h *Hub) CreateRequest(ctx context.Context, who huanxin.Caller, in NewReque
 	var out Created
 	var made huanxin.Request
 	var tasks []huanxin.Task // their ids are known after the commit
+	var intake *store.Intake
 	may := who.May(huanxin.CarrierParty, huanxin.ScopeRequestsCreate)
 	err := h.once(ctx, who, "request.create", may, in.Once,
+		func(tx *store.Tx) (err error) {
+			intake, err = tx.AskIntake(in.Number)
+			return err
+		},
 		func(tx *store.Tx, now time.Time, entry *store.AuditEntry) (int64, error) {
 			in.Carrier = who.Party.No
 			var err error
-			if made, tasks, err = h.accept(tx, now, &in); err != nil {
+			if made, tasks, err = h.accept(tx, now, intake, &in); err != nil {
 				return 0, err
 			}
 			tx.Last(func() error { return tx.InsertTasksLater(tasks, errTaskOpen()) })
@@ -78,21 +83,19 @@ func (h *Hub) CreateRequest(ctx context.Context, who huanxin.Caller, in NewReque
 
 // accept asks the rules and writes the request. Its tasks are the caller's to insert, when all else is written: task ids
 // are in the order of commits, so from then until the commit every other request waits.
-func (h *Hub) accept(tx *store.Tx, now time.Time, in *NewRequest) (huanxin.Request, []huanxin.Task, error) {
+func (h *Hub) accept(tx *store.Tx, now time.Time, intake *store.Intake, in *NewRequest) (huanxin.Request, []huanxin.Task, error) {
 	var none huanxin.Request
 	if in.Kinds = distinct(in.Kinds); len(in.Kinds) == 0 {
 		return none, nil, huanxin.BadField("kinds", "required", "a request asks for at least one kind of task")
 	}
 	in.StartedAt = in.StartedAt.Truncate(time.Microsecond) // as the number log keeps it
-	standing, err := tx.LockStanding(in.Number)
-	if err != nil {
+	if err := tx.Await(); err != nil {
 		return none, nil, err
 	}
+	standing := intake.Standing
 	var earlier []huanxin.Request
 	if standing.Held() && standing.Carrier == in.Carrier {
-		if earlier, err = tx.RequestsOfTenure(standing.Tenure); err != nil {
-			return none, nil, err
-		}
+		earlier = intake.Earlier
 		if in.Origin == huanxin.OriginUnknown {
 			began, err := tx.Reporter(huanxin.EventNo(standing.Tenure))
 			if err != nil {
@@ -114,7 +117,7 @@ func (h *Hub) accept(tx *store.Tx, now time.Time, in *NewRequest) (huanxin.Reque
 	}
 	r := huanxin.Request{Lookup: h.keys.Lookup(in.Number), Tenure: standing.Tenure, StartedAt: standing.StartedAt,
 		Origin: standing.Origin, Carrier: in.Carrier, AskedBy: in.Carrier, SubmittedAt: now, Proof: in.Proof}
-	if r.ID, err = tx.InsertRequest(r, func(id huanxin.RequestID) []byte { return h.keys.Seal(in.Number, binding(id)) }); err != nil {
+	if r.ID, err = tx.InsertRequest(intake, r, func(id huanxin.RequestID) []byte { return h.keys.Seal(in.Number, binding(id)) }); err != nil {
 		return none, nil, err
 	}
 	for i := range tasks {
@@ -426,7 +429,7 @@ func (h *Hub) CancelRequest(ctx context.Context, who huanxin.Caller, id string) 
 func (h *Hub) AskAgain(ctx context.Context, who huanxin.Caller, request, task string, once Once) (CreatedTask, error) {
 	var out CreatedTask
 	may := who.May(huanxin.CarrierParty, huanxin.ScopeRequestsCreate)
-	err := h.once(ctx, who, "task.again", may, once,
+	err := h.once(ctx, who, "task.again", may, once, nil,
 		func(tx *store.Tx, now time.Time, entry *store.AuditEntry) (int64, error) {
 			t, err := h.again(tx, now, who, request, task)
 			if err != nil {
@@ -475,7 +478,7 @@ func (h *Hub) again(tx *store.Tx, now time.Time, who huanxin.Caller, request, ta
 		return none, err
 	}
 	if !views[at].View.Final() {
-		return h.askOnce(tx, now, &rows[at])
+		return h.askOnce(tx, now, rows[at].ID)
 	}
 	return h.askAnew(tx, now, &r, &rows[at].Task)
 }
@@ -499,9 +502,14 @@ func (h *Hub) lockWithNumber(tx *store.Tx, who huanxin.Caller, id string) (huanx
 
 // askOnce puts an open task back into its app's queue. Of one that was answered, which nobody was shown yet, the caller
 // learns no difference.
-func (h *Hub) askOnce(tx *store.Tx, now time.Time, row *store.TaskRow) (huanxin.Task, error) {
+func (h *Hub) askOnce(tx *store.Tx, now time.Time, id huanxin.TaskID) (huanxin.Task, error) {
+	rows, err := tx.TasksByID([]huanxin.TaskID{id}) // its app may be answering
+	if err != nil {
+		return huanxin.Task{}, err
+	}
+	row := rows[id]
 	row.Task = row.Reopen(now, h.durations, h.calendar)
-	return row.Task, tx.UpdateTasks([]store.TaskRow{*row})
+	return row.Task, tx.UpdateTasks([]store.TaskRow{row})
 }
 
 // askAnew makes a new task, with a clock of its own, of one that ended.

@@ -25,18 +25,14 @@ type AppTask struct {
 	State     huanxin.TaskState
 }
 
-func (h *Hub) appTask(t *store.TaskRow, app *huanxin.Party) (AppTask, error) {
+// appTask gives a task as its app sees it, while it is open.
+func (h *Hub) appTask(t *store.OpenTask, app *huanxin.Party) (AppTask, error) {
 	n, err := h.keys.Unseal(t.Sealed, binding(t.Request))
 	if err != nil {
 		return AppTask{}, err
 	}
 	out := AppTask{ID: h.keys.ID(seal.TaskID, int64(t.ID)), App: app.ID, Kind: t.Kind, Number: n,
 		TenureID: h.keys.ID(seal.TenureID, int64(t.Tenure)), StartedAt: t.StartedAt, Origin: t.Origin, DueAt: t.DueAt, State: t.State}
-	if !t.EndedAt.IsZero() && t.Cancelled { // an answered task too: the app learns here that it is over
-		out.State = huanxin.TaskCancelled
-	} else if !t.EndedAt.IsZero() {
-		out.State = huanxin.TaskAborted
-	}
 	out.Digest = huanxin.TaskDigest(out.ID, out.App, out.Kind, n, out.TenureID, out.StartedAt, out.Origin)
 	return out, nil
 }
@@ -58,37 +54,35 @@ func (h *Hub) Tasks(ctx context.Context, who huanxin.Caller, state huanxin.TaskS
 			return nil, huanxin.BadField("after", "unknown_task", "after is the id of a task that was listed before")
 		}
 	}
-	var rows []store.TaskRow
+	var page []store.OpenTask
 	err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
-		rows, err = tx.OpenTasks(who.Party.No, state, huanxin.TaskID(from), min(max(limit, 1), MaxTasks))
+		page, err = tx.OpenTasks(who.Party.No, state, huanxin.TaskID(from), min(max(limit, 1), MaxTasks))
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return h.deliver(ctx, who.Party, rows)
+	return h.deliver(ctx, who.Party, page, func(tx *store.Tx) error { return tx.DeliverPage(who.Party.No, huanxin.TaskID(from), page) })
 }
 
-// deliver marks the queued ones as delivered, and gives all as the app sees them. A delivery is a fact of its task, not an
-// act that anyone answers for, so it has no audit entry.
-func (h *Hub) deliver(ctx context.Context, app *huanxin.Party, rows []store.TaskRow) ([]AppTask, error) {
-	var queued []huanxin.TaskID
-	out := make([]AppTask, len(rows))
-	for i := range rows {
-		if rows[i].State == huanxin.TaskQueued {
-			queued = append(queued, rows[i].ID)
-			rows[i].State = huanxin.TaskDelivered
-		}
+// deliver gives open tasks as the app sees them, and with mark has the queued ones marked as delivered. A delivery is a fact
+// of its task, not an act that anyone answers for, so it has no audit entry.
+func (h *Hub) deliver(ctx context.Context, app *huanxin.Party, tasks []store.OpenTask, mark func(*store.Tx) error) ([]AppTask, error) {
+	queued := false
+	out := make([]AppTask, len(tasks))
+	for i := range tasks {
 		var err error
-		if out[i], err = h.appTask(&rows[i], app); err != nil {
+		if out[i], err = h.appTask(&tasks[i], app); err != nil {
 			return nil, err
 		}
+		if out[i].State == huanxin.TaskQueued {
+			queued, out[i].State = true, huanxin.TaskDelivered
+		}
 	}
-	if len(queued) == 0 {
+	if !queued {
 		return out, nil
 	}
-	err := h.store.Write(ctx, func(tx *store.Tx) error { return tx.Deliver(queued) })
-	return out, err
+	return out, h.store.Write(ctx, mark)
 }
 
 // Task gives one of the app's tasks, whatever its state, and marks it as delivered.
@@ -101,21 +95,27 @@ func (h *Hub) Task(ctx context.Context, who huanxin.Caller, id string) (AppTask,
 	if !ok {
 		return AppTask{}, notFound("task")
 	}
-	var rows []store.TaskRow
-	err := h.store.Read(ctx, func(tx *store.Tx) error {
-		row, found, err := tx.Task(huanxin.TaskID(no))
+	var row store.TaskRow
+	err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
+		var found bool
+		row, found, err = tx.Task(huanxin.TaskID(no))
 		if err == nil && (!found || row.App != who.Party.No) {
 			return notFound("task")
 		}
-		rows = []store.TaskRow{row}
 		return err
 	})
 	if err != nil {
 		return AppTask{}, err
 	}
-	out, err := h.deliver(ctx, who.Party, rows)
+	out, err := h.deliver(ctx, who.Party, []store.OpenTask{row.Open()}, func(tx *store.Tx) error { return tx.Deliver([]huanxin.TaskID{row.ID}) })
 	if err != nil {
 		return AppTask{}, err
+	}
+	if !row.EndedAt.IsZero() { // an answered task too: the app learns here that it is over
+		out[0].State = huanxin.TaskAborted
+		if row.Cancelled {
+			out[0].State = huanxin.TaskCancelled
+		}
 	}
 	return out[0], nil
 }
@@ -156,7 +156,7 @@ func (h *Hub) Answers(ctx context.Context, who huanxin.Caller, lines iter.Seq2[T
 	var id int64
 	may := who.May(huanxin.AppParty, huanxin.ScopeTasksWork)
 	err := h.act(ctx, who, "answers.begin", may, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) (err error) {
-		id, err = tx.BeginReport(who.Party.No, who.Client, now)
+		id, err = tx.BeginReport(who.Party.No, who.Client, now, false)
 		r.ID = h.keys.ID(seal.ReceiptID, id)
 		entry.Subject = r.ID
 		return err
@@ -207,7 +207,7 @@ func (h *Hub) answer(ctx context.Context, who huanxin.Caller, in []TaskAnswer) (
 	var out []answerResult
 	may := who.May(huanxin.AppParty, huanxin.ScopeTasksWork)
 	err := h.act(ctx, who, "task.answer", may, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
-		b := &answerBatch{h: h, who: who, now: now, changed: map[huanxin.TaskID]bool{}}
+		b := &answerBatch{h: h, who: who, now: now, changed: map[huanxin.TaskID]int{}}
 		if err := b.load(tx, in); err != nil {
 			return err
 		}
@@ -238,7 +238,7 @@ type answerBatch struct {
 	who     huanxin.Caller
 	now     time.Time
 	tasks   map[huanxin.TaskID]store.TaskRow
-	changed map[huanxin.TaskID]bool
+	changed map[huanxin.TaskID]int // by how many of the answers
 	records []store.AnswerRow
 }
 
@@ -289,7 +289,8 @@ func (b *answerBatch) take(in *TaskAnswer) (res answerResult) {
 	if effect == huanxin.NoEffect {
 		row.Outcome, row.Reason = a.Outcome, a.Reason
 	}
-	b.tasks[row.ID], b.changed[row.ID] = row, true
+	b.tasks[row.ID] = row
+	b.changed[row.ID]++
 	b.records = append(b.records, store.AnswerRow{Task: row.ID, N: row.Answers, Client: b.who.Client, Answer: a})
 	return res
 }
@@ -307,7 +308,8 @@ func (b *answerBatch) matches(in *TaskAnswer, row *store.TaskRow) error {
 	if strings.ContainsRune(in.Note, 0) { // PostgreSQL keeps no text with a zero byte
 		return huanxin.BadField("note", "bad_character", "a note has no zero characters")
 	}
-	asked, err := b.h.appTask(row, b.who.Party)
+	open := row.Open()
+	asked, err := b.h.appTask(&open, b.who.Party)
 	if err != nil {
 		return err
 	}
@@ -323,12 +325,20 @@ func (b *answerBatch) matches(in *TaskAnswer, row *store.TaskRow) error {
 }
 
 func (b *answerBatch) save(tx *store.Tx) error {
-	rows := make([]store.TaskRow, 0, len(b.changed))
-	for id := range b.changed {
-		rows = append(rows, b.tasks[id])
+	var closed, others []store.TaskRow
+	for id, times := range b.changed {
+		row := b.tasks[id]
+		if times == 1 && row.State == huanxin.TaskAnswered && !row.Late && row.Pauses == nil && row.EndedAt.IsZero() {
+			closed = append(closed, row) // as nearly always
+		} else {
+			others = append(others, row)
+		}
 	}
-	if err := tx.InsertAnswers(b.records); err != nil {
+	if err := tx.CloseTasks(closed); err != nil {
 		return err
 	}
-	return tx.UpdateTasks(rows)
+	if err := tx.UpdateTasks(others); err != nil {
+		return err
+	}
+	return tx.InsertAnswers(b.records)
 }

@@ -23,7 +23,9 @@ const (
 
 	clockTick     = time.Second
 	sequenceTick  = 250 * time.Millisecond
-	followTick    = 250 * time.Millisecond // other hubs sequence, too
+	followTick    = 250 * time.Millisecond // other hubs give positions, too
+	usageTick     = 5 * time.Second        // for so long a quota is blind to what other hubs take from it
+	snapshotTick  = 10 * time.Minute
 	messageTick   = time.Second
 	refreshTick   = time.Second
 	housekeepTick = 10 * time.Minute
@@ -55,7 +57,7 @@ type Loops struct {
 
 // New makes the loops.
 func New(o Options) *Loops {
-	return &Loops{Options: o, holder: rand.Text(), metrics: newMetrics(o.Registry)}
+	return &Loops{Options: o, holder: rand.Text(), metrics: newMetrics(o.Registry, o.Hub)}
 }
 
 // Run runs all loops until ctx is done, and returns when the last has stopped.
@@ -73,12 +75,19 @@ func (l *Loops) Run(ctx context.Context) {
 		{"sequence", sequenceTick, l.Hub.Hints(), true, l.sequence},
 		{"follow", followTick, l.Hub.Sequenced(), false, l.Hub.Follow},
 		{"clock", l.clockTick(), nil, true, l.clock},
+		{"usage", usageTick, nil, false, l.Hub.ExchangeUsage},
+		{"snapshot", snapshotTick, nil, false, l.Hub.SaveIndex},
 		{"messages", messageTick, nil, true, l.messages},
 		{"housekeeping", housekeepTick, nil, true, l.housekeep},
 	} {
 		wg.Go(func() { l.loop(ctx, loop.name, loop.every, loop.hints, loop.leased, loop.step) })
 	}
 	wg.Wait()
+	for name, last := range map[string]func(context.Context) error{"usage": l.Hub.ExchangeUsage, "snapshot": l.Hub.SaveIndex} {
+		if err := last(context.WithoutCancel(ctx)); err != nil {
+			l.Log.Warn("a loop's last step failed", "loop", name, "error", err)
+		}
+	}
 	if l.held() { // so that another hub, or this one started again, need not wait for the lease to run out
 		if _, err := l.Hub.Lease(context.WithoutCancel(ctx), "due", l.holder, 0); err != nil {
 			l.Log.Warn("the lease could not be given back", "error", err)

@@ -1,6 +1,9 @@
 package due
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/huanxin-platform/huanxin/internal/core"
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type metrics struct {
 	lag      prometheus.Gauge
@@ -10,7 +13,7 @@ type metrics struct {
 	failures *prometheus.CounterVec
 }
 
-func newMetrics(r prometheus.Registerer) metrics {
+func newMetrics(r prometheus.Registerer, hub *core.Hub) metrics {
 	m := metrics{
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{Name: "huanxin_unsequenced",
 			Help: "Batches of number events and audit entries that wait for a position in their log."}),
@@ -24,7 +27,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Help: "Steps of a background loop that failed and are tried again."}, []string{"loop"}),
 	}
 	if r != nil {
-		r.MustRegister(m.lag, m.calendar, m.moved, m.messages, m.failures)
+		r.MustRegister(m.lag, m.calendar, m.moved, m.messages, m.failures, checkMetrics{hub})
 	}
 	return m
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // Version is that of the contract. It rises with every change of the OpenAPI document.
-const Version = "1.1.0"
+const Version = "1.3.0"
 
 const title = "huanxin 焕新"
 
@@ -139,7 +139,7 @@ type api struct {
 }
 
 func (a *api) routes() []Route {
-	return slices.Concat(a.carrierRoutes(), a.appRoutes(), a.checkRoutes(), a.camaraRoutes())
+	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.checkRoutes(), a.camaraRoutes())
 }
 
 // time writes an instant in the national time zone.
@@ -174,7 +174,7 @@ type receipt struct {
 
 type rejection struct {
 	Line   int64  `json:"line" doc:"Physical lines from 1, a CSV header included."`
-	ID     string `json:"id" doc:"As the line named it; empty if it could not be read."`
+	ID     string `json:"id" doc:"As the line named it, or as the hub named the event of a line of history; empty if it could not be read."`
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 }

@@ -122,7 +122,7 @@ func (s *stage) state() string {
 	var b strings.Builder
 	for _, q := range []string{
 		"SELECT COUNT(*) FROM events", "SELECT COUNT(*) FROM event_batches",
-		"SELECT COUNT(*), SUM(head), SUM(phase), SUM(carrier) FROM numbers", "SELECT COUNT(*), COALESCE(SUM(complete_until), 0) FROM coverage",
+		"SELECT COUNT(*), SUM(head), SUM(phase), SUM(carrier) FROM numbers", "SELECT COUNT(*), COALESCE(SUM(complete_until + covered_since), 0) FROM coverage",
 		"SELECT COUNT(*), SUM(cancelled_at), SUM(aborted_at), SUM(carrier) FROM requests",
 		"SELECT COUNT(*), SUM(state), SUM(open), SUM(outcome), SUM(reason), SUM(answers) FROM tasks",
 		"SELECT COUNT(*) FROM answers", "SELECT COUNT(*) FROM steps", "SELECT COUNT(*) FROM messages", "SELECT COUNT(*) FROM idempotency",
@@ -205,6 +205,7 @@ var endpoints = map[string]endpoint{
 	"GET /jwks.json":                              nothingToSay,
 	"POST /number-recycling/v0.2/check":           nil, // in CAMARA's own form: camara_test.go
 	"POST /v1/number-events":                      badReports,
+	"POST /v1/history":                            badHistory,
 	"POST /v1/requests":                           badRequests,
 	"POST /v1/requests/find":                      badFinds,
 	"GET /v1/requests/{id}":                       badReads,

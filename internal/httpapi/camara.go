@@ -69,6 +69,9 @@ func (a *api) checkRecycling(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := checks.Take(1); err != nil {
+		return err
+	}
 	in, out := [1]core.Check{q}, [1]core.Checked{}
 	if err := checks.Answer(r.Context(), in[:], out[:]); err != nil {
 		return err

@@ -74,7 +74,7 @@ func (a *api) reportEvents(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	body := iter.Seq2[Line[eventLine], error](func(func(Line[eventLine], error) bool) {})
-	if r.ContentLength != 0 { // an empty report counts, whatever its content type
+	if !bodyless(r) { // an empty report counts, whatever its content type
 		var err error
 		if body, err = readLines[eventLine](r); err != nil {
 			return err

@@ -153,12 +153,24 @@ func (a *api) answerChecks(ctx context.Context, in []checkIn) (checksOut, error)
 	if err != nil {
 		return out, err
 	}
+	if err := call.Take(len(good)); err != nil {
+		return out, err
+	}
 	call.Fresh = true
 	answers := make([]core.Checked, len(good))
 	if err := call.Answer(ctx, good, answers); err != nil {
 		return out, err
 	}
 	out.AsOf = call.AsOf()
+	refused := 0
+	for i := range answers {
+		if answers[i].Err != nil {
+			refused++
+		}
+	}
+	if refused > 0 && refused == len(in) { // nothing in it is an answer
+		return out, answers[0].Err
+	}
 	for i := range answers {
 		r := &out.Results[place[i]]
 		if c := &answers[i]; c.Err != nil {

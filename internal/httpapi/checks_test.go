@@ -56,7 +56,7 @@ func toldLives(t *testing.T, w *world) {
 		}
 		a := w.do(call{method: "GET", path: "/v1/coverage", as: "shop"})
 		a.into(t, &out)
-		return out.AsOf == 9
+		return out.AsOf == 9 && strings.Contains(string(a.body), `"fresh_at"`)
 	})
 }
 
@@ -306,6 +306,48 @@ func TestALineIsAnsweredWhileTheNextIsNotSentYet(t *testing.T) {
 	}
 }
 
+func TestAStreamOfAClientThatIsDisabledIsCutOff(t *testing.T) {
+	w := startWorld(t)
+	toldLives(t, w)
+	c, r := w.stream("Transfer-Encoding: chunked\r\n")
+	must(t, c.SetDeadline(time.Now().Add(30*time.Second)))
+	line := fmt.Sprintf(`{"number":%q,"since":%q}`+"\n", kept, w.day(100))
+	must(t, chunk(c, line))
+	resp, err := http.ReadResponse(r, nil)
+	must(t, err)
+	w.Disable("shop", true)
+	go func() {
+		for chunk(c, line) == nil {
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+		t.Error("the stream ended as if it were whole")
+	}
+}
+
+func TestAClientThatWaitsToBeToldToSendIsTold(t *testing.T) {
+	w := startWorld(t)
+	toldLives(t, w)
+	line := fmt.Sprintf(`{"number":%q,"since":%q}`+"\n", kept, w.day(100))
+	c, r := w.stream(fmt.Sprintf("Content-Length: %d\r\nExpect: 100-continue\r\n", len(line)))
+	must(t, c.SetDeadline(time.Now().Add(30*time.Second)))
+	status, err := r.ReadString('\n')
+	must(t, err)
+	equal(t, "status", strings.TrimSpace(status), "HTTP/1.1 100 Continue")
+	_, err = r.ReadString('\n')
+	must(t, err)
+	_, err = io.WriteString(c, line)
+	must(t, err)
+	resp, err := http.ReadResponse(r, nil)
+	must(t, err)
+	got, err := io.ReadAll(resp.Body)
+	must(t, err)
+	if !strings.HasSuffix(string(got), "\"UNCHANGED\"}\n") {
+		t.Errorf("%s", got)
+	}
+}
+
 // sendAll sends n lines and reads nothing before it has sent them all, then gives what came back.
 func sendAll(t *testing.T, w *world, n int) (lines int, last string) {
 	t.Helper()
@@ -395,5 +437,132 @@ func TestMoreChecksThanADocumentHoldsAreRefused(t *testing.T) {
 	}
 	if a, _ := w.streamed("text/plain", one); a.status != 415 {
 		t.Errorf("text/plain: %d", a.status)
+	}
+}
+
+// document makes a document of one check a T, on days that lie so far back.
+func (w *world) document(number string, back ...float64) call {
+	var checks []string
+	for _, b := range back {
+		checks = append(checks, fmt.Sprintf(`{"number":%q,"since":%q}`, number, w.day(b)))
+	}
+	return call{method: "POST", path: "/v1/checks", as: "shop", body: `{"checks":[` + strings.Join(checks, ",") + `]}`,
+		header: map[string]string{"Content-Type": "application/json"}}
+}
+
+// limited checks a refusal for being too much.
+func limited(t *testing.T, a answer, code string) {
+	t.Helper()
+	after, err := strconv.Atoi(a.header.Get("Retry-After"))
+	if a.status != 429 || a.Code != code || err != nil || after < 1 {
+		t.Errorf("%d %s, Retry-After %q; want 429 %s", a.status, a.Code, a.header.Get("Retry-After"), code)
+	}
+}
+
+func TestAStartCannotBeFoundByHalving(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, w *world) {
+		toldLives(t, w)
+		for i := range 8 {
+			if a := w.do(w.document(recycled, float64(400-20*i))); a.status != 200 {
+				t.Fatalf("T %d: %d %s", i, a.status, a.Code)
+			}
+		}
+		limited(t, w.do(w.document(recycled, 55)), "too_many_times")
+		if a := w.do(w.document(recycled, 400)); a.status != 200 {
+			t.Errorf("a T that was asked before: %d %s", a.status, a.Code)
+		}
+		if a := w.do(w.document(handed, 55)); a.status != 200 {
+			t.Errorf("another number: %d %s", a.status, a.Code)
+		}
+		// Among others it is an error of its own, in documents and in lines, and another client of the party is no way around it.
+		mixed := w.document(recycled, 54)
+		mixed.body = strings.Replace(mixed.body, "[", `[{"number":"`+kept+`","since":"`+w.day(100)+`"},`, 1)
+		a := w.do(mixed)
+		var out struct {
+			Results []struct {
+				Outcome string
+				Error   *struct{ Code string }
+			}
+		}
+		a.into(t, &out)
+		if a.status != 200 || out.Results[0].Outcome != "UNCHANGED" || out.Results[1].Outcome != "" || out.Results[1].Error.Code != "too_many_times" {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		second := w.AddClient("shop-2", "shop", nil, "numbers.check")
+		token, err := client.New(client.Options{URL: w.URL, ID: second.ID, Secret: second.Secret}).Token(t.Context())
+		must(t, err)
+		c := w.document(recycled, 53)
+		c.as, c.header["Authorization"] = "", "Bearer "+token
+		limited(t, w.do(c), "too_many_times")
+		_, lines := w.streamed("text/csv", "number,since\n"+recycled+","+w.day(52)+"\n"+kept+","+w.day(100)+"\n")
+		if !strings.HasSuffix(lines[1], ",,,too_many_times") || !strings.HasSuffix(lines[2], ",UNCHANGED,,") {
+			t.Errorf("lines: %q", lines)
+		}
+	})
+}
+
+func TestAClientThatIsTooFastIsToldWhenToComeBackAndAStreamIsSlowed(t *testing.T) {
+	w := startWorld(t)
+	toldLives(t, w)
+	w.Limit("shop", 1000, 0)
+	check := `{"number":"` + kept + `","since":"` + w.day(100) + `"}`
+	c := w.document(kept)
+	c.body = `{"checks":[` + strings.Repeat(check+",", 4999) + check + `]}`
+	if a := w.do(c); a.status != 200 {
+		t.Fatalf("more than a burst, when nothing is owed: %d %s", a.status, a.Code)
+	}
+	limited(t, w.do(c), "rate_limited")
+	_, lines := w.streamed("application/x-ndjson", strings.Repeat(check+"\n", 3000))
+	equal(t, "lines of a stream", len(lines), 3000)
+	for _, l := range lines {
+		if !strings.HasSuffix(l, `"UNCHANGED"}`) {
+			t.Fatal(l)
+		}
+	}
+}
+
+func TestADaysQuotaIsSharedAndEnds(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, w *world) {
+		toldLives(t, w)
+		w.Limit("shop", 0, 10)
+		_, lines := w.streamed("application/x-ndjson", strings.Repeat(`{"number":"`+kept+`","since":"`+w.day(100)+`"}`+"\n", 12))
+		for i, l := range lines {
+			if answered := strings.HasSuffix(l, `"UNCHANGED"}`); answered != (i < 10) || !answered && !strings.Contains(l, `"error":{"code":"quota_exceeded"`) {
+				t.Errorf("line %d: %s", i, l)
+			}
+		}
+		limited(t, w.do(w.document(kept, 100)), "quota_exceeded")
+		db := w.open()
+		eventually(t, "what was asked is written down", 20*time.Second, func() bool {
+			var checks, unchanged int
+			err := db.QueryRow("SELECT checks, unchanged FROM usage WHERE client = 'shop'").Scan(&checks, &unchanged)
+			return err == nil && checks == 10 && unchanged == 10
+		})
+		w.Limit("shop", 0, -1)
+		if a := w.do(w.document(kept, 100)); a.status != 200 {
+			t.Errorf("without a limit: %d %s", a.status, a.Code)
+		}
+	})
+}
+
+func TestASearchForNumbersRaisesAnAlert(t *testing.T) {
+	w := startWorld(t)
+	toldLives(t, w)
+	var rows strings.Builder
+	rows.WriteString("number,since\n")
+	for i := range 3000 {
+		fmt.Fprintf(&rows, "+861380021%04d,2024-01-01\n", i)
+	}
+	_, lines := w.streamed("text/csv", rows.String())
+	equal(t, "rows", len(lines), 3001)
+	resp, err := http.Get(w.URL + "/metrics")
+	must(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	must(t, err)
+	for _, want := range []string{`huanxin_checks_suspicion{client="shop",of="enumeration"} 1`, "huanxin_index_numbers 5"} {
+		if !strings.Contains(string(text), want+"\n") {
+			t.Errorf("no %s in the metrics", want)
+		}
 	}
 }

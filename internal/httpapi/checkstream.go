@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -41,13 +42,17 @@ func (a *api) streamChecks(w http.ResponseWriter, r *http.Request, kind string) 
 		return err
 	}
 	defer func() { _ = body.Close() }()
+	begun, err := begin(body)
+	if err != nil {
+		return err
+	}
 	var codec checkCodec
 	if kind == typeCSV {
-		if codec, err = newCSVChecks(body); err != nil {
+		if codec, err = newCSVChecks(begun); err != nil {
 			return readError(err)
 		}
 	} else {
-		codec = newJSONChecks(body)
+		codec = newJSONChecks(begun)
 	}
 	s := &checkStream{codec: codec, call: call, asOf: call.AsOf(), queue: newAnswerQueue(), moved: func() { // while the body comes, the answers may wait
 		_ = rc.SetWriteDeadline(time.Now().Add(time.Minute))
@@ -70,6 +75,27 @@ func (a *api) streamChecks(w http.ResponseWriter, r *http.Request, kind string) 
 	}
 	return err
 }
+
+// begin reads the beginning of a body before anything is answered: a client that waits for "100 Continue" gets it then only,
+// and a body that is broken from the start is refused as a whole.
+func begin(body io.Reader) (io.Reader, error) {
+	first := make([]byte, 4096)
+	n, err := body.Read(first)
+	switch {
+	case err == io.EOF:
+		return bytes.NewReader(first[:n]), nil
+	case err != nil && n == 0:
+		return nil, readError(err)
+	case err != nil:
+		body = failing{err}
+	}
+	return io.MultiReader(bytes.NewReader(first[:n]), body), nil
+}
+
+// failing is a reader that has failed.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // checkStream reads lines, answers them and queues the answers.
 type checkStream struct {
@@ -150,18 +176,37 @@ func (s *checkStream) answer(r *http.Request) error {
 			return err
 		}
 	}
-	if err := s.call.Answer(r.Context(), s.good[:n], s.answers[:n]); err != nil {
+	if err := s.take(r, n); err != nil {
 		return err
 	}
 	n = 0
+	var none core.Checked
 	for i := range s.batch {
-		l := &s.batch[i]
-		a := &core.Checked{}
+		l, a := &s.batch[i], &none
 		if l.err == nil {
 			a = &s.answers[n]
 			n++
 		}
 		s.out = s.codec.answer(s.out, l, a)
+	}
+	return nil
+}
+
+// take answers the first n good checks in chunks that the client's rate allows; those beyond the day's quota are refused.
+func (s *checkStream) take(r *http.Request, n int) error {
+	for from := 0; from < n; {
+		to := min(from+s.call.PaceChunk(checkBatch), n)
+		granted, refused, err := s.call.Pace(r.Context(), to-from)
+		if err != nil {
+			return err
+		}
+		if err := s.call.Answer(r.Context(), s.good[from:from+granted], s.answers[from:from+granted]); err != nil {
+			return err
+		}
+		for i := from + granted; i < to; i++ {
+			s.answers[i] = core.Checked{Err: refused}
+		}
+		from = to
 	}
 	return nil
 }

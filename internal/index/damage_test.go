@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -63,8 +64,17 @@ func served(t *testing.T, path string) (detected bool) {
 }
 
 func TestEveryFlippedBitIsDetected(t *testing.T) {
-	t.Parallel()
 	b := smallSnapshot(t)
+	for half := range 2 {
+		t.Run(fmt.Sprintf("half %d", half), func(t *testing.T) {
+			t.Parallel()
+			flipEvery(t, b, half*len(b)/2, (half+1)*len(b)/2)
+		})
+	}
+}
+
+// flipEvery flips each bit from one byte up to another.
+func flipEvery(t *testing.T, b []byte, from, to int) {
 	path := filepath.Join(t.TempDir(), "index")
 	write(t, path, b)
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -72,7 +82,7 @@ func TestEveryFlippedBitIsDetected(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	for at := range b {
+	for at := from; at < to; at++ {
 		for bit := range 8 {
 			if _, err := f.WriteAt([]byte{b[at] ^ 1<<bit}, int64(at)); err != nil {
 				t.Fatal(err)
@@ -256,5 +266,69 @@ func write(t fataler, path string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestWhatNoIndexWritesIsDamaged changes a snapshot and makes its checksums right again: each content has one form.
+func TestWhatNoIndexWritesIsDamaged(t *testing.T) {
+	const record, list, entry, other, end = 64, 64 + 20000, 64 + 20032, 64 + 20032 + 16, 64 + 20032 + 16 + 12
+	for name, edits := range map[string]map[int]byte{
+		"a flag that has no meaning":        {20: 3},
+		"something behind meta":             {63: 1},
+		"more meta than there is":           {27: 1},
+		"a value that is Damaged":           {record: 0xFF, record + 1: 0xFF, entry + 10: 4},
+		"a number more than the table says": {record: 1},
+		"a number fewer":                    {record + 2: 0, record + 3: 0},
+		"something behind the list":         {list + 6: 1},
+		"a list with the rule in it":        {list: 1},
+		"a list with carrier Damaged":       {list: 0xFF, list + 1: 0xFF},
+		"a list of nobody":                  {list + 2: 0},
+		"a list that is cut off":            {list + 2: 2},
+		"a list with a number not set":      {list + 4: 9},
+		"a list with no number":             {list + 4: 0xFF, list + 5: 0xFF},
+		"a list of most numbers":            {list + 2: 2, list + 6: 3, entry + 12: 4},
+		"a number in two lists":             {list + 6: 3, list + 8: 1, list + 10: 2, entry + 12: 6},
+		"a list out of order":               {record + 10: 1, record + 14: 1, entry + 10: 5, list + 2: 2, list + 4: 3, list + 6: 2, entry + 12: 4},
+		"lists out of order":                {record + 10: 1, record + 14: 1, entry + 10: 5, list: 3, list + 6: 2, list + 8: 1, list + 10: 3, entry + 12: 6},
+		"a list twice as long":              {entry + 12: 6},
+		"the rule Damaged":                  {entry + 8: 0xFF, entry + 9: 0xFF},
+		"a block that is none":              {entry + 3: 1},
+		"something in the table's gap":      {entry + 14: 1},
+		"nobody seen":                       {entry + 10: 0},
+		"an other number that is dense":     {other: 0, other + 1: 0x3A, other + 2: 0x7D, other + 3: 0x8E, other + 4: 0xD5, other + 5: 0x07},
+		"an other number that is none":      {other + 7: 1},
+		"another number 0":                  {other: 0, other + 1: 0, other + 2: 0, other + 3: 0, other + 4: 0, other + 5: 0},
+		"an other number not set":           {other + 8: 0, other + 9: 0},
+		"an other value Damaged":            {other + 8: 0xFF, other + 9: 0xFF},
+		"an other carrier Damaged":          {other + 10: 0xFF, other + 11: 0xFF},
+		"carriers in one without":           {20: 0},
+		"more others than there are":        {end + 8: 2},
+		"far more":                          {end + 15: 0x80},
+		"more pages than there are":         {end: 2},
+		"far more pages":                    {end + 7: 0x80},
+		"something in the end's gap":        {end + 32: 1},
+	} {
+		b := smallSnapshot(t)
+		for at, c := range edits {
+			b[at] = c
+		}
+		index.Reseal(b)
+		path := filepath.Join(t.TempDir(), "index")
+		write(t, path, b)
+		x, _, err := index.Open(path)
+		if err == nil {
+			err = x.Verify(t.Context())
+			if e := x.Close(); e != nil {
+				t.Error(e)
+			}
+		}
+		if !errors.Is(err, index.ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	b := smallSnapshot(t)
+	index.Reseal(b)
+	if !bytes.Equal(b, smallSnapshot(t)) {
+		t.Error("the checksums of a whole snapshot are made other ones")
 	}
 }

@@ -109,3 +109,9 @@ func Reseal(b []byte) {
 	}
 	le.PutUint32(end[endSize-4:], sum(end[:endSize-4]))
 }
+
+// Exceptions gives how many words the list of a number's page has.
+func Exceptions(x *Index, digits uint64) int {
+	d := digits - denseFirst
+	return len(x.leafOf(d / blockSize).serving[d/blockSize%leafSize].Load().except)
+}

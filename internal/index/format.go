@@ -133,25 +133,25 @@ func appendRecord(b []byte, p *page, s *serving, seen uint16) ([]byte, entry) {
 // readRecord fills a page from a record that has passed its check, and gives its carriers: nil if all are 0. It
 // is false for what no index writes. The page is of no use then.
 func readRecord(record []byte, e entry, p *page, carriers bool) (*serving, bool) {
-	var seen, full int
-	for i := range p {
-		w := le.Uint32(record[4*i:])
-		p[i] = w
-		lo, hi := w&0xFFFF, w>>16
-		// Bit 16 of -lo is set unless lo is zero, that of lo+1 only if it is 0xFFFF.
-		seen += int(-lo>>16&1 + -hi>>16&1)
-		full += int((lo+1)>>16 + (hi+1)>>16)
+	// Four values at a time: each lane counts how many were not zero, or not 0xFFFF.
+	const ones = 0x0001_0001_0001_0001
+	notZero := func(w uint64) uint64 { return (w&(ones*0x7FFF) + ones*0x7FFF | w) >> 15 & ones }
+	var set, sound uint64
+	values := record[:valuesSize]
+	for i := 0; i < len(p); i += 2 {
+		w := le.Uint64(values[4*i:])
+		p[i], p[i+1] = uint32(w), uint32(w>>32)
+		set += notZero(w)
+		sound += notZero(^w)
 	}
-	if full > 0 || seen != int(e.seen) {
+	seen := lanes(set)
+	if lanes(sound) != int(blockSize) || seen != int(e.seen) {
 		return nil, false
 	}
-	s := &serving{carrier: e.carrier}
 	rest := record[valuesSize:]
-	if e.list > 0 {
-		s.except = make([]uint16, e.list)
-		for i := range s.except {
-			s.except[i] = le.Uint16(rest[2*i:])
-		}
+	except := make([]uint16, e.list)
+	for i := range except {
+		except[i] = le.Uint16(rest[2*i:])
 	}
 	for _, b := range rest[2*int(e.list):] {
 		if b != 0 {
@@ -161,27 +161,33 @@ func readRecord(record []byte, e entry, p *page, carriers bool) (*serving, bool)
 	if !carriers {
 		return nil, e.carrier == 0 && e.list == 0
 	}
-	if !s.wellFormed(p, seen) {
-		return nil, false
-	}
-	if s.carrier == 0 && s.except == nil {
+	if e.carrier == 0 && e.list == 0 {
 		return nil, true
 	}
-	return s, true
+	if e.carrier == Damaged || !wellFormed(except, e.carrier, p) {
+		return nil, false
+	}
+	s := newServing(e.carrier, except)
+	return s, s.canonical(p, seen) == s
 }
 
-// wellFormed reports whether s, of which nothing is known, is canonical for a page with so many numbers set.
-func (s *serving) wellFormed(p *page, seen int) bool {
+// lanes adds up the four 16-bit numbers of w.
+func lanes(w uint64) int {
+	return int(w&0xFFFF + w>>16&0xFFFF + w>>32&0xFFFF + w>>48)
+}
+
+// wellFormed reports whether a list, of which nothing is known, is one of exceptions from a carrier for a page.
+func wellFormed(list []uint16, carrier uint16, p *page) bool {
 	var listed [blockSize]bool
 	last := -1
-	for rest := s.except; len(rest) > 0; {
+	for rest := list; len(rest) > 0; {
 		if len(rest) < 3 || rest[1] == 0 || len(rest) < 2+int(rest[1]) {
 			return false
 		}
 		var c uint16
 		var offsets []uint16
 		c, offsets, rest = next(rest)
-		if int(c) <= last || c == s.carrier || c == Damaged {
+		if int(c) <= last || c == carrier || c == Damaged {
 			return false
 		}
 		last = int(c)
@@ -192,5 +198,5 @@ func (s *serving) wellFormed(p *page, seen int) bool {
 			listed[o] = true
 		}
 	}
-	return s.carrier != Damaged && s.canonical(p, seen) == s
+	return true
 }

@@ -68,6 +68,7 @@ type Index struct {
 	broken sync.Once     // closes damage
 
 	writing sync.Mutex // held by the writer, and while a page is copied
+	touched uint64     // a sum that nobody asks for: reads for it are not left out; under writing
 	saving  sync.Mutex // held by Save
 	memory  memory
 }

@@ -13,7 +13,32 @@ import (
 type serving struct {
 	carrier uint16
 	except  []uint16
+	// filter has a bit for every 16 offsets: it is zero if none of them is listed, which spares most searches.
+	filter [blockSize/16/64 + 1]uint64
 }
+
+// newServing gives one with its filter.
+func newServing(carrier uint16, except []uint16) *serving {
+	s := &serving{carrier: carrier}
+	if len(except) == 0 {
+		return s
+	}
+	s.except = except
+	for rest := except; len(rest) > 0; {
+		var offsets []uint16
+		_, offsets, rest = next(rest)
+		for _, o := range offsets {
+			s.mark(o)
+		}
+	}
+	return s
+}
+
+// perhaps reports false if an offset is surely not listed.
+func (s *serving) perhaps(offset uint16) bool { return s.filter[offset>>10]>>(offset>>4&63)&1 != 0 }
+
+// mark says of a new list that it has an offset.
+func (s *serving) mark(offset uint16) { s.filter[offset>>10] |= 1 << (offset >> 4 & 63) }
 
 // next cuts the first group off a list.
 func next(list []uint16) (carrier uint16, offsets, rest []uint16) {
@@ -25,6 +50,9 @@ func next(list []uint16) (carrier uint16, offsets, rest []uint16) {
 func (s *serving) of(offset uint16) uint16 {
 	if s == nil {
 		return 0
+	}
+	if !s.perhaps(offset) {
+		return s.carrier
 	}
 	for rest := s.except; len(rest) > 0; {
 		var carrier uint16
@@ -70,10 +98,12 @@ func (s *serving) with(offset, carrier uint16) *serving {
 	if !placed {
 		out = append(out, carrier, 1, offset)
 	}
-	if len(out) == 0 {
-		out = nil
+	if carrier == s.carrier {
+		return newServing(carrier, out)
 	}
-	return &serving{s.carrier, out}
+	longer := &serving{s.carrier, out, s.filter}
+	longer.mark(offset)
+	return longer
 }
 
 // census gives the carrier with the longest list and that length (the lowest carrier of several), and how many numbers
@@ -138,10 +168,7 @@ func (s *serving) ruledBy(carrier uint16, p *page, ruled int) *serving {
 	if !placed {
 		place()
 	}
-	if len(out) == 0 {
-		out = nil
-	}
-	return &serving{carrier, out}
+	return newServing(carrier, out)
 }
 
 // appendRuled appends the offsets that are set and not listed.

@@ -20,8 +20,31 @@ func (x *Index) Set(digits uint64, value, carrier uint16) {
 func (x *Index) Apply(changes []Change) {
 	x.writing.Lock()
 	defer x.writing.Unlock()
-	for i := range changes {
-		x.set(changes[i])
+	for len(changes) > 0 {
+		some := changes[:min(group, len(changes))]
+		x.touch(some)
+		for _, c := range some {
+			x.set(c)
+		}
+		changes = changes[len(some):]
+	}
+}
+
+// touch reads what changes will need, so that their cache misses overlap. The caller holds x.writing.
+func (x *Index) touch(changes []Change) {
+	for _, c := range changes {
+		d := c.Digits - denseFirst
+		if d >= denseCount {
+			continue
+		}
+		if p := x.pages[d/blockSize].Load(); p != nil {
+			x.touched += uint64(p.at(d % blockSize))
+		}
+		if l := x.leaves[d/blockSize/leafSize].Load(); l != nil {
+			if s := l.serving[d/blockSize%leafSize].Load(); s != nil {
+				x.touched += uint64(s.carrier) + s.filter[d%blockSize>>10]
+			}
+		}
 	}
 }
 
@@ -73,7 +96,7 @@ func (x *Index) setDense(p *page, d uint64, c Change) {
 		return
 	case *seen == 0:
 		if s == nil && c.Carrier != 0 || s != nil && s.carrier != c.Carrier {
-			at.Store(&serving{carrier: c.Carrier})
+			at.Store(newServing(c.Carrier, nil))
 		}
 	case was == Unseen && s.rule() == c.Carrier:
 		// It is on no list and needs none.

@@ -290,6 +290,7 @@ const verifyRange = 1 << 20
 
 // Verify verifies what is not verified yet and takes it into memory, on every core, while look-ups and changes go on. The
 // error is ErrDamaged if anything is damaged, whenever it was found, or the context's: what was verified until then stays so.
+// What the file system fails to read is damaged, too.
 func (x *Index) Verify(ctx context.Context) error {
 	if s := x.source.Load(); s != nil {
 		var from atomic.Int64 // the first entry that nobody works on

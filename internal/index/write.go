@@ -6,6 +6,7 @@ import (
 	"context"
 	"hash/crc32"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -60,13 +61,13 @@ func (x *Index) writeParts(out *counted, meta []byte, withCarriers bool) {
 	var entries []byte
 	buf := make([]byte, 0, maxRecordSize)
 	var p page
-	for block := 0; block < blocks && out.err == nil; block++ {
-		if x.pages[block].Load() == nil {
-			continue
-		}
-		s, seen := x.copyPage(uint64(block), &p)
+	for block := range x.published() {
+		s, seen := x.copyPage(block, &p)
 		if seen == 0 {
 			continue
+		}
+		if out.err != nil {
+			return
 		}
 		if !withCarriers {
 			s = nil
@@ -90,6 +91,23 @@ func (x *Index) writeParts(out *counted, meta []byte, withCarriers bool) {
 	}
 	end.length = uint64(out.n) + endSize
 	out.write(end.append(nil))
+}
+
+// published gives the blocks, ascending, that have a page which is not damaged.
+func (x *Index) published() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for l := range x.leaves {
+			if x.leaves[l].Load() == nil {
+				continue // a page is published after its leaf
+			}
+			for b := range leafSize {
+				block := l*leafSize + b
+				if p := x.pages[block].Load(); p != nil && p != damagedPage && !yield(uint64(block)) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // copyPage copies a page between two changes and gives its carriers and how many of its numbers are set.
@@ -119,15 +137,14 @@ func (x *Index) sortedOthers() []other {
 func (x *Index) All(visit func(Change) bool) error {
 	damage := x.Verify(context.Background())
 	var p page
-	for block := range uint64(blocks) {
-		switch x.pages[block].Load() {
-		case nil, damagedPage:
-			continue
-		}
+	for block := range x.published() {
 		s, _ := x.copyPage(block, &p)
-		for offset := range blockSize {
-			if v := p.at(offset); v != Unseen && !visit(Change{denseFirst + block*blockSize + offset, v, s.of(uint16(offset))}) {
-				return damage
+		for i, word := range p {
+			for half := range 2 {
+				value, offset := uint16(word>>(16*half)), 2*i+half
+				if value != Unseen && !visit(Change{denseFirst + block*blockSize + uint64(offset), value, s.of(uint16(offset))}) {
+					return damage
+				}
 			}
 		}
 	}

@@ -3,7 +3,8 @@
 // A Meter has four parts: a rate (Allow, Pace), a daily quota (Spend, Drain, Learn), a guard against halving (Seen) and a
 // watch for enumeration (Observe, Suspicion). It is memory only: it starts no goroutine, reads no clock and writes nothing
 // down. Its answers are facts; which error they become is the caller's affair. A "client" is whatever the caller limits
-// under one name. For Seen that is best the party: two clients of one party would have twice the questions.
+// under one name. For Seen and Observe that is best the party, and the same for both, since Suspicion joins them: two clients
+// of one party would have twice the questions.
 //
 // How internal/core uses it, a call or a batch:
 //

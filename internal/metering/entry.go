@@ -1,5 +1,7 @@
 package metering
 
+import "math/bits"
+
 // entry is what is remembered of one client's number, 128 bits:
 //
 //	tag 23 │ first day, modulo 32, 5 │ refusals 4 │ eight marks of T's of 12 each, in the order in which they came, 0: none
@@ -60,11 +62,11 @@ func (e *entry) setMark(i int, mark uint16) {
 	e.hi |= v>>(64-s) | v<<(s-64)
 }
 
-// times is how many T's are remembered.
+// times is how many T's are remembered: where the last mark ends, since none is 0 and none is left out.
 func (e *entry) times() int {
-	n := 0
-	for n < MaxTimes && e.mark(n) != 0 {
-		n++
+	end := bits.Len64(e.lo)
+	if e.hi != 0 {
+		end = 64 + bits.Len64(e.hi)
 	}
-	return n
+	return max(0, (end-markShift+markBits-1)/markBits)
 }

@@ -30,9 +30,10 @@ const (
 //
 // The memory is bounded and the process's own, so this is approximate. What that gives to whom:
 //
-//   - An honest client is refused only if its number and that of a client already at the limit look alike, which for each of
-//     its numbers has a chance of 5·10⁻⁷ while every entry of the table is at the limit, and next to none otherwise: to fill an
-//     entry by chance at the default size, 10⁸ numbers with two T's each would have to meet four times over at one of 2⁴³ places.
+//   - An honest client is refused too early only where numbers look alike: two pairs of client and number have one entry with
+//     a chance of 2⁻⁴³ at the default size. With up to four T's a number three or more must meet, which 10⁸ numbers do with a
+//     chance of 2·10⁻³; with five to eight T's two must, which befalls about one number in a million of so many. Beside another
+//     client at its limits, a number is refused with a chance of 5·10⁻⁷ if that one has filled the whole table, else of less.
 //   - A further T looks like one of the eight with a chance of 1/512, and is answered. So that nobody tries T's until one passes,
 //     a number is closed to the client at the 15th refusal: whatever T, it is refused until the 30 days are over. That takes
 //     the answers to old T's too, from someone who did what only halving does. Their guard steps up, and nobody is unbound.
@@ -40,7 +41,8 @@ const (
 //     one T of each of 10⁸ numbers, and then the next, could halve them all, were not one number of 64, chosen by the key, kept
 //     in preference: these meet the limit, and Suspicion says so. Who lets others' traffic wash out a single number between
 //     questions gains questions at the price of days.
-//   - Who fills the table with entries of eight T's can wash out any: that is 3·10⁷ checks of a kind that Figures and Suspicion show.
+//   - Who fills the table with entries of eight T's can wash out any. That takes 3·10⁷ checks, and Suspicion and Figures.Washed say so.
+//   - Eight T's are allowed: they find the start of a tenure within ten years to two weeks. Suspicion counts numbers at the eighth.
 //   - Each hub, and each start of a hub, begins anew: h hubs let 8·h T's through.
 //
 // No number and no T can be read from the memory: an entry holds 23 bits of a hash of both client and number, and 12 bits of
@@ -300,11 +302,11 @@ func (q *questions) askEntry(e *entry, mark uint16) (refuse bool) {
 				return false
 			case 0:
 				e.setMark(i, mark)
+				if i == MaxTimes-1 {
+					q.halved++
+				}
 				return false
 			}
-		}
-		if e.refusals() == 0 {
-			q.halved++
 		}
 		e.refuse()
 	}

@@ -105,17 +105,36 @@ func TestAfterThirtyDaysCountingStartsAnew(t *testing.T) {
 }
 
 func TestAClockThatIsSetBackForgetsNothingAndEndsWell(t *testing.T) {
-	m := New(Config{HalvingBytes: small})
-	times := distinct(m, "a", block138, 10)
-	for _, since := range times[:8] {
-		ask(m, "a", block138, since, noon)
+	for days := 2; days < 70; days += 3 {
+		m := New(Config{HalvingBytes: small})
+		times := distinct(m, "a", block138, 10)
+		for _, since := range times[:8] {
+			ask(m, "a", block138, since, noon)
+		}
+		back := noon.AddDate(0, 0, -days)
+		if !ask(m, "a", block138, times[8], back) || !ask(m, "a", block138, times[8], back.AddDate(0, 0, HalvingDays-1)) {
+			t.Errorf("setting the clock back by %d days forgets", days)
+		}
+		if ask(m, "a", block138, times[8], back.AddDate(0, 0, HalvingDays)) {
+			t.Errorf("30 days after the clock was set back by %d the number is still counted", days)
+		}
 	}
-	back := noon.AddDate(-1, 0, 0)
-	if !ask(m, "a", block138, times[8], back) {
-		t.Error("setting the clock back forgets")
-	}
-	if ask(m, "a", block138, times[8], back.AddDate(0, 0, HalvingDays)) {
-		t.Error("30 days after the clock was set back the number is still counted")
+}
+
+func TestLosingEntriesOfManyTimesIsCounted(t *testing.T) {
+	for _, c := range []struct {
+		times  int
+		washed bool
+	}{{2, false}, {washedTimes - 1, false}, {MaxTimes, true}} {
+		m := New(Config{HalvingBytes: leastTable})
+		for n := range uint64(5 * leastTable / 16) {
+			for i := range c.times {
+				ask(m, "a", block138+n, longAgo+int64(i), noon)
+			}
+		}
+		if got := m.Figures(noon).Washed; got > 0 != c.washed {
+			t.Errorf("after five times more numbers than there is room for, with %d T's each, %d are counted", c.times, got)
+		}
 	}
 }
 

@@ -14,8 +14,8 @@ type Config struct {
 	// HalvingBytes is the size of the guard against halving, rounded down to a power of two and up to 64 KiB. Default:
 	// 64 MiB, which is 4.2 million numbers. It is allocated at the first check, and its pages are touched as they fill.
 	HalvingBytes int
-	// MaxClients is how many clients are remembered by the rate and by the watch, each about 200 bytes. Default: 65,536. Beyond
-	// it those are forgotten that matter least.
+	// MaxClients is how many clients are remembered by the rate and by the watch, each in about 500 bytes and those of more
+	// than a few checks in 4 KiB more. Default: 16,384. Beyond it those are forgotten that matter least.
 	MaxClients int
 	// NeverSeenLimit is the share of never-seen numbers from which a client is suspected to enumerate, above 0 to 1.
 	// Default: NeverSeenLimit, which suits a hub that most carriers report to; before that, put it above what the metric
@@ -51,7 +51,7 @@ func New(c Config) *Meter {
 		c.HalvingBytes = 64 << 20
 	}
 	if c.MaxClients <= 0 {
-		c.MaxClients = 1 << 16
+		c.MaxClients = 1 << 14
 	}
 	if !(c.NeverSeenLimit > 0) {
 		c.NeverSeenLimit = NeverSeenLimit
@@ -70,7 +70,7 @@ type Figures struct {
 	Paced          int64 // times that Pace told a stream to wait
 	QuotaRefused   int64 // calls that Spend refused
 	HalvingRefused int64 // checks that Seen refused
-	HalvedNumbers  int64 // numbers of a client at which that began
+	HalvedNumbers  int64 // numbers of which a client asked MaxTimes different T's
 	// Washed counts entries of the guard against halving that knew washedTimes T's or more and made room for others. Above a
 	// few a day, the table is too small or somebody fills it on purpose.
 	Washed             int64

@@ -99,6 +99,14 @@ func TestTotalsThatDoNotNameAClientTakeNothingBack(t *testing.T) {
 	if remaining, _, _ := m.Spend("a", q, 0, noon); remaining != 90 {
 		t.Errorf("%d are left", remaining)
 	}
+	empty := m.Drain()
+	m.Spend("a", q, 1, noon)
+	if m.Drain(); m.Learn(empty, nil, noon) {
+		t.Error("what was drained before something else is learned in its place")
+	}
+	if m.Learn(m.Drain(), nil, noon); m.Learn(empty, []Total{{"a", today, 100}}, noon) {
+		t.Error("what was drained before something else is learned after it")
+	}
 	other := New(Config{}).Drain()
 	if m.Learn(other, []Total{{"a", today, 90}}, noon) {
 		t.Error("what another process drained is learned")

@@ -2,6 +2,7 @@ package metering
 
 import (
 	"math"
+	"math/bits"
 	"sync"
 	"time"
 
@@ -22,12 +23,17 @@ const (
 	// an app that has a share p of a block, a number is in a run of neighbours with a chance of p⁷·(8-7p): 0.1 % at p = 0.3 and
 	// 3.5 % at one half. Runs of other strides are rarer still.
 	RunLength = 8
-	// SequentialLimit is the share of numbers in runs at which a client enumerates. A sorted base comes there when it holds
-	// four fifths of a block; nobody's does. An enumeration is at 1, and at one half if it is mixed with as many honest checks.
+	// DenseBlock is from how many different numbers of 64 that follow each other a block of them is dense: asked number by
+	// number, in whatever order, as over several connections. Of the blocks of a base that has half of the numbers, one in
+	// 10⁹ is dense; with four fifths 9 %.
+	DenseBlock = 56
+	// SequentialLimit is the share of numbers in runs, or in dense blocks, at which a client enumerates. A sorted base comes
+	// there when it holds four fifths of a block; nobody's does. An enumeration is at 1, and at one half if it is mixed with as
+	// many honest checks.
 	SequentialLimit = 0.5
 	// HalvedLimit is the number of numbers at which a client halves, if it is also at least HalvedShare of its checks: numbers
-	// for which it met MaxTimes, those of a day ago counting half. So it takes three within six hours. One or two are shared
-	// numbers of shops and test phones; of an app's 10⁸ checks a day a thousand may be.
+	// of which it asked MaxTimes different T's, those of a day ago counting half. So it takes three within six hours. One or
+	// two are shared numbers of shops and test phones; of an app's 10⁸ checks a day a thousand may be.
 	HalvedLimit = 2.5
 	// HalvedShare: see HalvedLimit.
 	HalvedShare = 1e-5
@@ -37,11 +43,11 @@ const (
 	watchedFor = 10 * 24 * time.Hour
 )
 
-// Suspicion is what a client's recent checks look like. It is a reason to look, not a verdict: numbers asked in random order,
-// or by turns over many connections, make no runs and show only by the share of never-seen ones.
+// Suspicion is what a client's recent checks look like. It is a reason to look, not a verdict. Numbers asked in random order
+// over more than some 10,000, or spread over many hubs, show only by the share of never-seen ones.
 type Suspicion struct {
 	NeverSeenShare  float64 // of the checks in the window, 0 to 1
-	SequentialShare float64 // of the checks in the window, 0 to 1: numbers in runs, up, down, or by a fixed stride
+	SequentialShare float64 // of the checks in the window, 0 to 1: in runs up, down or by a fixed stride, or in dense blocks
 	Enumerating     bool    // one of the shares is at its limit, of at least LeastChecks
 	Halving         bool    // see HalvedLimit
 }
@@ -51,13 +57,22 @@ type watch struct {
 	mu   sync.Mutex
 	last time.Time
 
-	total, neverSeen, sequential float64 // by checks
-	previous, stride             uint64  // of two numbers, modulo 2⁶⁴
-	run                          int     // numbers that lie stride apart, ending with previous
+	total, neverSeen, inRuns, dense float64           // by checks
+	previous, stride                uint64            // of two numbers, modulo 2⁶⁴
+	run                             int               // numbers that lie stride apart, ending with previous
+	blocks                          *recentBlockTable // nil until there are half of LeastChecks
 
 	checks, halved float64 // by time
 	decayed        time.Time
 }
+
+// recentBlock is which of the 64 numbers that begin with first·64 were asked, since the block last took its place.
+type recentBlock struct{ first, asked uint64 }
+
+// recentBlocks is how many of them a client has: room for 16,384 numbers in a row, in 4 KiB.
+const recentBlocks = 256
+
+type recentBlockTable [recentBlocks]recentBlock
 
 type watches struct {
 	mu             sync.RWMutex
@@ -186,7 +201,10 @@ func (m *Meter) Observe(client string, numbers []uint64, outcomes []huanxin.Chec
 
 // observe takes in a few checks.
 func (w *watch) observe(numbers []uint64, neverSeen []bool, exempt func(uint64) bool) {
-	total, unseen, sequential := 0, 0, 0
+	if w.blocks == nil && w.total >= LeastChecks/2 {
+		w.blocks = new(recentBlockTable)
+	}
+	total, unseen, inRuns, dense := 0, 0, 0, 0
 	for i, n := range numbers {
 		if exempt != nil && exempt(n) {
 			continue
@@ -195,13 +213,35 @@ func (w *watch) observe(numbers []uint64, neverSeen []bool, exempt func(uint64) 
 		if neverSeen[i] {
 			unseen++
 		}
-		sequential += w.follow(n)
+		inRuns += w.follow(n)
+		if w.blocks != nil {
+			dense += w.blocks.mark(n)
+		}
 	}
 	fade := math.Exp(-float64(total) / Window)
 	w.total = w.total*fade + float64(total)
 	w.neverSeen = w.neverSeen*fade + float64(unseen)
-	// A run that becomes one brings in the numbers before, which may have been of the last call.
-	w.sequential = min(w.sequential*fade+float64(sequential), w.total)
+	// What becomes a run or dense brings in numbers from before, which may have been of an earlier call.
+	w.inRuns = min(w.inRuns*fade+float64(inRuns), w.total)
+	w.dense = min(w.dense*fade+float64(dense), w.total)
+}
+
+// mark takes in the next number and gives how many numbers it adds to those in dense blocks.
+func (bs *recentBlockTable) mark(n uint64) int {
+	b := &bs[n/64%recentBlocks]
+	if b.first != n/64 {
+		*b = recentBlock{first: n / 64}
+	}
+	before := b.asked
+	b.asked |= 1 << (n % 64)
+	switch count := bits.OnesCount64(b.asked); {
+	case count < DenseBlock:
+		return 0
+	case count == DenseBlock && b.asked != before:
+		return DenseBlock
+	default:
+		return 1
+	}
 }
 
 // follow takes in the next number and gives how many numbers it adds to those in runs. A number that is asked twice in a row,
@@ -249,7 +289,7 @@ func (w *watch) decay(now time.Time) {
 func (w *watch) suspicion(neverSeenLimit float64) Suspicion {
 	s := Suspicion{Halving: w.halved >= HalvedLimit && w.halved >= HalvedShare*w.checks}
 	if w.total > 0 {
-		s.NeverSeenShare, s.SequentialShare = w.neverSeen/w.total, w.sequential/w.total
+		s.NeverSeenShare, s.SequentialShare = w.neverSeen/w.total, max(w.inRuns, w.dense)/w.total
 	}
 	s.Enumerating = w.total >= LeastChecks && (s.NeverSeenShare >= neverSeenLimit || s.SequentialShare >= SequentialLimit)
 	return s

@@ -56,8 +56,15 @@ func twice(numbers []uint64) []uint64 {
 	return out
 }
 
-func shuffled(numbers []uint64) []uint64 {
-	rand.New(rand.NewPCG(3, 4)).Shuffle(len(numbers), func(i, j int) { numbers[i], numbers[j] = numbers[j], numbers[i] })
+func shuffled(numbers []uint64) []uint64 { return shuffledBy(numbers, len(numbers)) }
+
+// shuffledBy shuffles each so many numbers by themselves.
+func shuffledBy(numbers []uint64, each int) []uint64 {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := 0; i < len(numbers); i += each {
+		part := numbers[i:min(i+each, len(numbers))]
+		rng.Shuffle(len(part), func(i, j int) { part[i], part[j] = part[j], part[i] })
+	}
 	return numbers
 }
 
@@ -73,6 +80,9 @@ func TestEnumerationIsToldFromAnHonestBase(t *testing.T) {
 		{"every number, up", progression(n, 1), 0, 0.99, 1, true},
 		{"every number, down", progression(n, -1), 0, 0.99, 1, true},
 		{"every number, with two T's each", twice(progression(n, 1)), 0, 0.99, 1, true},
+		{"every number, over 16 connections", shuffledBy(progression(n, 1), 16), 0, 0.95, 1, true},
+		{"every number, each ten thousand in no order", shuffledBy(progression(n, 1), 10_000), 0, 0.8, 1, true},
+		{"a base of half a block, each ten thousand in no order", shuffledBy(base(n, 0.5), 10_000), 0, 0, 0.001, false},
 		{"every 7th number", progression(n, 7), 0, 0.99, 1, true},
 		{"every 10,000th number, down", progression(n, -10_000), 0, 0.99, 1, true},
 		{"a sorted base of 10 % of a block", base(n, 0.1), 0, 0, 0.001, false},
@@ -148,7 +158,7 @@ func TestHalvingIsSuspectedAtThreeNumbersAndForgottenInTime(t *testing.T) {
 		if m.Suspicion("a", noon).Halving {
 			t.Errorf("suspected at %d numbers", n)
 		}
-		for _, since := range distinct(m, "a", block138+n, 12) { // four refusals, one number
+		for _, since := range distinct(m, "a", block138+n, 8+4*int(n)) { // refused or not, it is one number
 			ask(m, "a", block138+n, since, noon)
 		}
 	}
@@ -230,8 +240,12 @@ func TestTheWindowIsAnExponentialOne(t *testing.T) {
 		if d := math.Abs(s.NeverSeenShare - unseen/total); d > 0.06 {
 			t.Fatalf("never seen are %f, want %f", s.NeverSeenShare, unseen/total)
 		}
-		if d := math.Abs(s.SequentialShare - inRuns/total); d > 0.06 {
-			t.Fatalf("in runs are %f, want %f", s.SequentialShare, inRuns/total)
+		w := m.watches.clients["a"]
+		if d := math.Abs(w.inRuns/w.total - inRuns/total); d > 0.06 {
+			t.Fatalf("in runs are %f, want %f", w.inRuns/w.total, inRuns/total)
+		}
+		if s.SequentialShare != max(w.inRuns, w.dense)/w.total {
+			t.Fatalf("the share %f is that of neither runs nor dense blocks", s.SequentialShare)
 		}
 	})
 }
@@ -249,6 +263,40 @@ func runs(numbers []uint64) []bool {
 		}
 	}
 	return in
+}
+
+func TestABlockIsDenseFrom56NumbersOnWhateverTheirOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var blocks recentBlockTable
+		asked := map[uint64]map[uint64]bool{}
+		for _, n := range rapid.SliceOfN(rapid.Uint64Range(64, 3*64-1), 0, 600).Draw(t, "numbers") {
+			b := asked[n/64]
+			if b == nil {
+				b = map[uint64]bool{}
+				asked[n/64] = b
+			}
+			before := len(b)
+			b[n] = true
+			want := 0
+			switch {
+			case len(b) == DenseBlock && before < DenseBlock:
+				want = DenseBlock
+			case len(b) >= DenseBlock:
+				want = 1
+			}
+			if got := blocks.mark(n); got != want {
+				t.Fatalf("with %d numbers of its block asked, one more adds %d, want %d", before, got, want)
+			}
+		}
+	})
+	var blocks recentBlockTable
+	for n := range uint64(DenseBlock - 1) {
+		blocks.mark(6400 + n)
+	}
+	blocks.mark(6400 + 64*recentBlocks) // takes the place
+	if got := blocks.mark(6400 + 60); got != 0 {
+		t.Errorf("a block whose place was taken goes on: %d", got)
+	}
 }
 
 func BenchmarkObserve(b *testing.B) {

@@ -39,7 +39,8 @@ type pageView struct {
 	Latest     []pageRequest
 	Hook       HookCount
 	File, Apps string
-	Example    string
+	Example    string // a request
+	Checking   string // checks
 }
 
 type pageCount struct {
@@ -112,7 +113,7 @@ func (d *demo) pageView(english bool) pageView {
 	day := d.hub.Hub.Durations().Day()
 	v := pageView{Lang: "zh-CN", English: english, Still: d.o.Still, Day: short(day), Week: short(7 * day),
 		Speed: strconv.FormatFloat(d.o.Speed, 'f', -1, 64), Made: f.Made, Open: f.Open, Hook: d.hook.counted(),
-		File: filepath.Join(d.o.Data, fileName), Apps: filepath.Join(d.o.Data, "apps", "*.db"), Example: d.example()}
+		File: filepath.Join(d.o.Data, fileName), Apps: filepath.Join(d.o.Data, "apps", "*.db"), Example: d.example(), Checking: d.checking()}
 	if english {
 		v.Lang = "en"
 	}
@@ -175,4 +176,14 @@ jq -n --argjson h "$HOLDER" --arg now "$(date -u +%FT%TZ)" '{number:$h.number,
   proof:{control:"sms_otp",identity:"carrier_crm",verified_at:$now}}' |
 curl -s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d @- $HUB/v1/requests | tee request.json
 curl -s -H "Authorization: Bearer $TOKEN" $HUB/v1/requests/$(jq -r .id request.json)`
+}
+
+// checking is what a visitor types to ask about the numbers of sandbox.json.
+func (d *demo) checking() string {
+	return `cd ` + d.o.Data + `
+HUB=$(jq -r .base_url sandbox.json)
+AS=$(jq -r '.clients[]|select(.id=="yours")|.client_id+":"+.client_secret' sandbox.json)
+TOKEN=$(curl -s -u "$AS" -d grant_type=client_credentials $HUB/oauth2/token | jq -r .access_token)
+jq -c '.numbers[]|{number,since:(.since//"2020-01-01")}' sandbox.json |
+curl -s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/x-ndjson' --data-binary @- $HUB/v1/checks`
 }

@@ -69,9 +69,59 @@ func TestAWorldIsAsSandboxJSONSays(t *testing.T) {
 	d := still(t, dir)
 	defer stop(t, d)
 	t.Run("the file", func(t *testing.T) { checkFile(t, d) })
+	t.Run("the numbers behave as they are called", func(t *testing.T) { checkNumbers(t, d) })
 	t.Run("every holder can make a request", func(t *testing.T) { checkHolders(t, d) })
 	t.Run("the start page", func(t *testing.T) { checkPage(t, d) })
 	t.Run("a broken world is noticed", func(t *testing.T) { checkBroken(t, d) })
+}
+
+// checkNumbers asks about the named numbers as an app would, each with many times: they are not guarded.
+func checkNumbers(t *testing.T, d *demo) {
+	token, err := d.clients["yours"].Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := d.file.Numbers
+	for _, c := range []struct {
+		what Checkable
+		want string
+	}{
+		{n.Unchanged, "UNCHANGED "}, {n.Changed, "CHANGED reassigned"}, {n.NoHolder, "NO_HOLDER "}, {n.Unknown, "UNKNOWN before_coverage"},
+		{n.NeverSeen, "UNKNOWN never_seen"}, {n.NotSupported, "UNKNOWN number_kind_unsupported"},
+	} {
+		var lines strings.Builder
+		for i := range 40 {
+			since := c.what.Since
+			if since == "" {
+				since = "2020-01-01"
+			}
+			if i > 0 {
+				since = fmt.Sprintf("2019-06-%02d", 1+i%28)
+			}
+			fmt.Fprintf(&lines, "{\"number\":%q,\"since\":%q}\n", c.what.Number, since)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), "POST", d.hub.URL+"/v1/checks", strings.NewReader(lines.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Content-Type", "application/x-ndjson")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dec := json.NewDecoder(resp.Body)
+		for i := range 40 {
+			var got struct{ Outcome, Reason string }
+			if err := dec.Decode(&got); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 && got.Outcome+" "+got.Reason != c.want || got.Outcome == "" {
+				t.Errorf("line %d: %s %s, want %s", i, got.Outcome, got.Reason, c.want)
+			}
+		}
+		_ = resp.Body.Close()
+	}
 }
 
 // checkFile reads sandbox.json as an outsider would, by the words of API.md.
@@ -181,7 +231,7 @@ func checkPage(t *testing.T, d *demo) {
 	for _, c := range []struct{ path, language, want string }{
 		{"/", "", "焕新演示世界"}, {"/", "en-GB,en;q=0.9", "The huanxin demo world"}, {"/?lang=en", "zh-CN", "The huanxin demo world"},
 		{"/?lang=zh", "en", "焕新演示世界"}, {"/demo.css", "", "--accent"}, {"/healthz", "", "ok"}, {"/docs/api", "", "API"},
-		{"/openapi.yaml", "", "openapi: 3.1"}, {"/metrics", "", "huanxin_"},
+		{"/", "", "核验号码"}, {"/?lang=en", "", "/v1/checks"}, {"/openapi.yaml", "", "openapi: 3.1"}, {"/metrics", "", "huanxin_"},
 	} {
 		resp, text := get(c.path, c.language)
 		if resp.StatusCode != http.StatusOK || !strings.Contains(text, c.want) {

@@ -122,6 +122,19 @@ func (w *World) name(numbers *numbering) {
 	w.Named.NotSupported = mustNumber(fmt.Sprintf("+861440%09d", r.IntN(1_000_000_000))) // 13 digits: IoT
 }
 
+// listed gives the numbers of sandbox.json, by their digits: anyone may ask about them with as many times as they like.
+func (w *World) listed() map[uint64]bool {
+	out := map[uint64]bool{}
+	for _, n := range []huanxin.Number{w.Named.Unchanged.Number, w.Named.Changed.Number, w.Named.NoHolder.Number, w.Named.Unknown.Number,
+		w.Named.NeverSeen, w.Named.NotSupported} {
+		out[n.Digits()] = true
+	}
+	for i := range w.Visitors {
+		out[w.Visitors[i].Number.Digits()] = true
+	}
+	return out
+}
+
 // All gives every story that has a history to report.
 func (w *World) All() []*Story {
 	out := []*Story{&w.Named.Unchanged, &w.Named.Changed, &w.Named.NoHolder, &w.Named.Unknown}

@@ -73,3 +73,32 @@ func (k *Keys) MAC(data []byte) []byte {
 	l.macs.Put(m)
 	return out
 }
+
+// HistorySize is the length of a history value.
+const HistorySize = 32
+
+// History gives the value that names a number's imported history: 16 bytes of HMAC-SHA-256, in the letters a to p, so that
+// nothing in it is taken for a number. It shows outside, so it is none by which a sealed number is found.
+func (k *Keys) History(n huanxin.Number) string { return k.lookups[0].history(n) }
+
+// OlderHistory gives the values of n under the keys that are not the current one any more.
+func (k *Keys) OlderHistory(n huanxin.Number) (older []string) {
+	for _, l := range k.lookups[1:] {
+		older = append(older, l.history(n))
+	}
+	return older
+}
+
+func (l *lookupKey) history(n huanxin.Number) string {
+	m := l.macs.Get().(*mac)
+	m.Reset()
+	m.in[0] = 'h'
+	binary.BigEndian.PutUint64(m.in[1:], n.Digits())
+	m.Write(m.in[:])
+	var text [HistorySize]byte
+	for i, b := range m.Sum(m.out[:0])[:HistorySize/2] {
+		text[2*i], text[2*i+1] = 'a'+b>>4, 'a'+b&15
+	}
+	l.macs.Put(m)
+	return string(text[:])
+}

@@ -282,3 +282,25 @@ func BenchmarkUnseal(b *testing.B) {
 		}
 	}
 }
+
+func TestTheNameOfANumbersHistoryIsKeyedAndNoLookUpValue(t *testing.T) {
+	k, other := Generate(), Generate()
+	a, b := number(t, "+8613800000001"), number(t, "+8613800000002")
+	if k.History(a) != k.History(a) || len(k.History(a)) != HistorySize {
+		t.Errorf("%q, then %q", k.History(a), k.History(a))
+	}
+	if k.History(a) == k.History(b) || k.History(a) == other.History(a) {
+		t.Error("two numbers, or two keys, have one value")
+	}
+	if strings.Trim(k.History(a), "abcdefghijklmnop") != "" {
+		t.Error("it may be taken for a number")
+	}
+	letters := strings.NewReplacer("0", "a", "1", "b", "2", "c", "3", "d", "4", "e", "5", "f", "6", "g", "7", "h", "8", "i", "9", "j",
+		"a", "k", "b", "l", "c", "m", "d", "n", "e", "o", "f", "p")
+	if strings.Contains(letters.Replace(fmt.Sprintf("%x", k.Lookup(a))), k.History(a)[:16]) {
+		t.Error("it gives the look-up value away")
+	}
+	if len(k.OlderHistory(a)) != 0 {
+		t.Error("there is no older key")
+	}
+}

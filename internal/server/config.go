@@ -14,6 +14,7 @@ import (
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/auth"
+	"github.com/huanxin-platform/huanxin/internal/core"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -41,6 +42,7 @@ type Config struct {
 	LogLevel string    `yaml:"log_level"`
 	Limits   Limits    `yaml:"limits"`
 	Service  Service   `yaml:"service"`
+	Checks   Checks    `yaml:"checks"`
 	Calendar []YearCSV `yaml:"calendar"`
 	// Webhooks that contacts register must be public https; the sandbox alone takes loopback too.
 	AllowLoopback bool `yaml:"-"`
@@ -87,6 +89,21 @@ type Service struct {
 	RequestsPerMonth int      `yaml:"requests_per_month"`
 	// Speed divides the durations of the service. For demonstrations only.
 	Speed float64 `yaml:"-"`
+}
+
+// Checks is how checks are answered, and to how many a client without a contract of its own is entitled. Unset ones keep their
+// default, see core.DefaultCheckLimits; negative ones are no limit.
+type Checks struct {
+	PerSecond int64 `yaml:"per_second"`
+	Burst     int   `yaml:"burst"`
+	PerDay    int64 `yaml:"per_day"`
+	// LateAfter is how far a carrier's word may lag behind before its numbers have no answer (UNKNOWN, carrier_late). Unset:
+	// however far.
+	LateAfter Duration `yaml:"late_after"`
+	// GuardMB is the memory of the guard against halving, in MiB. Unset: 64.
+	GuardMB int `yaml:"guard_mb"`
+	// Exempt names numbers that the guard leaves alone. For the sandbox only.
+	Exempt func(digits uint64) bool `yaml:"-"`
 }
 
 // YearCSV is one more year of the calendar of working days: a file in the form of the repository's calendars/cn-2026.csv.
@@ -163,6 +180,9 @@ func (c *Config) Check() error {
 		return errors.New("data: names the directory of the database and the keys")
 	case c.Limits.InFlight < 1 || c.Limits.ReadHeader <= 0 || c.Limits.Idle <= 0 || c.Limits.Shutdown <= 0 || c.Limits.Stall <= 0:
 		return errors.New("limits: every limit is more than 0")
+	}
+	if c.Checks.GuardMB < 0 || c.Checks.Burst < 0 {
+		return errors.New("checks: burst and guard_mb are not negative")
 	}
 	if err := new(slog.LevelVar).UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("log_level: %q is not debug, info, warn or error", c.LogLevel)
@@ -263,6 +283,12 @@ func (c *Config) database() (string, error) {
 		return "", fmt.Errorf("postgres_url_file: %w", err)
 	}
 	return strings.TrimSpace(string(text)), nil
+}
+
+func (c *Config) checks() core.CheckOptions {
+	return core.CheckOptions{Snapshot: filepath.Join(c.Data, "index.snapshot"),
+		Limits:    core.CheckLimits{PerSecond: c.Checks.PerSecond, Burst: c.Checks.Burst, PerDay: c.Checks.PerDay},
+		LateAfter: time.Duration(c.Checks.LateAfter), HalvingBytes: c.Checks.GuardMB << 20, Exempt: c.Checks.Exempt}
 }
 
 func (c *Config) keyFile() string {

@@ -2,15 +2,120 @@ package store
 
 import (
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
 )
 
-// TasksDue gives at most limit open tasks whose clock has a step to take at now, the most overdue first.
-func (t *Tx) TasksDue(now time.Time, limit int) ([]TaskRow, error) {
-	return t.tasks("SELECT "+taskColumns+` FROM tasks t JOIN requests q ON q.id = t.request
-		WHERE t.open = 1 AND t.step_at > 0 AND t.step_at <= $1 ORDER BY t.step_at LIMIT $2`+t.lockFree("t"), micros(now), limit)
+// clocks is when requests' clocks are to ring at the latest.
+type clocks map[huanxin.RequestID]int64
+
+// add takes a task's next step into account, if the task is open and has one.
+func (c clocks) add(k *huanxin.Task) {
+	if k.StepAt.IsZero() || k.State != 0 && !k.State.Open() {
+		return
+	}
+	at := micros(k.StepAt)
+	if was, ok := c[k.Request]; !ok || at < was {
+		c[k.Request] = at
+	}
+}
+
+func (c clocks) columns() []column {
+	request, step := make([]int64, 0, len(c)), make([]int64, len(c))
+	for id := range c {
+		request = append(request, int64(id))
+	}
+	slices.Sort(request) // the order in which they are locked
+	for i, id := range request {
+		step[i] = c[huanxin.RequestID(id)]
+	}
+	return []column{ints("request", request), ints("step_at", step)}
+}
+
+// setEarlier sets clocks that would ring too late, at the latest with the commit.
+//
+// It locks the others too: whoever changes the step of a task waits here for who is just winding its request's clock
+// (WindClocks) and has not seen the change. Closing a task needs none of this, for a clock may ring too early.
+func (t *Tx) setEarlier(c clocks) error {
+	if len(c) == 0 {
+		return nil
+	}
+	return t.eachLater(`INSERT INTO clocks (request, step_at) SELECT request, step_at FROM {rows} WHERE true
+		ON CONFLICT (request) DO UPDATE SET step_at = CASE WHEN clocks.step_at <= excluded.step_at THEN clocks.step_at ELSE excluded.step_at END`,
+		nil, c.columns()...)
+}
+
+// DueClocks gives at most limit requests whose clock rings at now, the most overdue first. Nobody else gets them until the
+// transaction ends, and those that another one has are left out.
+func (t *Tx) DueClocks(now time.Time, limit int) ([]huanxin.RequestID, error) {
+	rows, err := t.query("SELECT c.request FROM clocks c WHERE c.step_at <= $1 ORDER BY c.step_at LIMIT $2"+t.lockFree("c"), micros(now), limit)
+	if err != nil {
+		return nil, err
+	}
+	var out []huanxin.RequestID
+	err = scanAll(rows, func(r *sql.Rows) error {
+		var id huanxin.RequestID
+		err := r.Scan(&id)
+		out = append(out, id)
+		return err
+	})
+	return out, err
+}
+
+// TasksDue gives at most limit of the requests' open tasks whose clock has a step to take at now, the most overdue first.
+// The requests' clocks are the caller's by DueClocks. Tasks that another transaction is changing are left out: waiting for
+// them here, while they wait for a clock, would be waiting in a circle.
+func (t *Tx) TasksDue(requests []huanxin.RequestID, now time.Time, limit int) ([]TaskRow, error) {
+	if len(requests) == 0 {
+		return nil, nil
+	}
+	var out []TaskRow
+	// The sum, here and below, keeps planners from the indexes of all open tasks.
+	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.request = r.request {join} requests q ON q.id = t.request
+		WHERE t.open + 0 = 1 AND t.step_at > 0 AND t.step_at <= $1 ORDER BY t.step_at LIMIT $2`+t.lockFree("t"), []any{micros(now), limit},
+		func(r scanner) error {
+			k, err := scanTask(r)
+			out = append(out, k)
+			return err
+		}, ints("request", requestNumbers(requests)))
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(out, func(a, b TaskRow) int { return a.StepAt.Compare(b.StepAt) })
+	out = out[:min(limit, len(out))]
+	return out, t.resolve(out)
+}
+
+// WindClocks sets the clocks that the caller has by DueClocks to the earliest step of their requests' open tasks, and drops
+// those of requests without. It says how many ring at now still.
+func (t *Tx) WindClocks(requests []huanxin.RequestID, now time.Time) (due int64, err error) {
+	ids := ints("request", requestNumbers(requests))
+	const next = "(SELECT MIN(t.step_at) FROM tasks t WHERE t.request = clocks.request AND t.open + 0 = 1 AND t.step_at > 0)"
+	if _, err := t.execEach("DELETE FROM clocks WHERE request IN (SELECT request FROM {rows}) AND "+next+" IS NULL", nil, ids); err != nil {
+		return 0, err
+	}
+	// After the tasks in another statement, so that it sees what was committed since.
+	if _, err := t.execEach("UPDATE clocks SET step_at = "+next+" WHERE request IN (SELECT request FROM {rows}) AND "+next+" IS NOT NULL", nil, ids); err != nil {
+		return 0, err
+	}
+	err = t.queryEach("SELECT COUNT(*) FROM {rows} {join} clocks c ON c.request = r.request WHERE c.step_at <= $1", []any{micros(now)},
+		func(r scanner) error {
+			var n int64
+			err := r.Scan(&n)
+			due += n
+			return err
+		}, ids)
+	return due, err
+}
+
+func requestNumbers(ids []huanxin.RequestID) []int64 {
+	out := make([]int64, len(ids))
+	for i, id := range ids {
+		out[i] = int64(id)
+	}
+	return out
 }
 
 // TasksToRetry gives at most limit failed tasks whose back-off is over at now.

@@ -19,7 +19,6 @@ import (
 type dialect interface {
 	name() string
 	rewrite(q string) string
-	readOptions() *sql.TxOptions
 	// chunk is how many of n rows the next statement of a batch takes.
 	chunk(n int) int
 	// rows gives the relation of a chunk, its first argument being $first, and appends its arguments.
@@ -46,8 +45,7 @@ func (c column) len() int { return max(len(c.ints), len(c.texts)) }
 
 type sqlite struct{}
 
-func (sqlite) name() string                { return "sqlite" }
-func (sqlite) readOptions() *sql.TxOptions { return nil }
+func (sqlite) name() string { return "sqlite" }
 
 // rewrite turns $n into ?n: SQLite takes $n for a name and numbers it in order of appearance.
 func (sqlite) rewrite(q string) string {
@@ -103,9 +101,6 @@ func (sqlite) violates(err error, _, columns string) bool {
 type postgres struct{}
 
 func (postgres) name() string { return "postgres" }
-func (postgres) readOptions() *sql.TxOptions {
-	return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
-}
 
 func (postgres) rewrite(q string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(q, "{lock}", "FOR UPDATE"), "{join}", "JOIN")
@@ -164,15 +159,27 @@ func (t *Tx) execEach(q string, args []any, cols ...column) (changed int64, err 
 	return changed, err
 }
 
+// eachLater runs a statement over the rows of cols, at the latest with the commit.
+func (t *Tx) eachLater(q string, args []any, cols ...column) error {
+	return t.each(q, args, cols, func(q string, args []any) error { return t.later(q, args, nil, nil) })
+}
+
 // queryEach runs a query over the rows of cols and gives each row of the results to scan, in no particular order.
-func (t *Tx) queryEach(q string, args []any, scan func(*sql.Rows) error, cols ...column) error {
-	return t.each(q, args, cols, func(q string, args []any) error {
-		rows, err := t.query(q, args...)
-		if err != nil {
-			return err
-		}
-		return scanAll(rows, scan)
-	})
+func (t *Tx) queryEach(q string, args []any, scan func(scanner) error, cols ...column) error {
+	return t.each(q, args, cols, func(q string, args []any) error { return t.queryAll(q, args, scan) })
+}
+
+// queryAll runs a query and gives each row of the result to scan.
+func (t *Tx) queryAll(q string, args []any, scan func(scanner) error) error {
+	if p, ok := t.conn.(*pipeline); ok { // it reads rows without a detour over database/sql
+		p.hold(heldStatement{q: t.dialect.rewrite(q), args: args, scan: scan})
+		return p.flush(t.ctx)
+	}
+	rows, err := t.query(q, args...)
+	if err != nil {
+		return err
+	}
+	return scanAll(rows, func(r *sql.Rows) error { return scan(r) })
 }
 
 func scanAll(rows *sql.Rows, scan func(*sql.Rows) error) error {

@@ -19,7 +19,7 @@ const MaxBatch = 1 << batchBits
 // batch's first event. Because batches come one after the other, a number's events are in the order of their ids.
 func (t *Tx) BeginBatch() (huanxin.EventNo, error) {
 	if t.dialect.name() == "postgres" {
-		if _, err := t.exec("SELECT pg_advisory_xact_lock(7203)"); err != nil {
+		if _, err := t.exec(lockLog); err != nil {
 			return 0, err
 		}
 	}
@@ -27,14 +27,81 @@ func (t *Tx) BeginBatch() (huanxin.EventNo, error) {
 	return huanxin.EventNo(id << batchBits), err
 }
 
+// Batch is what a batch of number events is judged by.
+type Batch struct {
+	First     huanxin.EventNo // the number of its first event
+	Known     map[string]huanxin.Event
+	Standings map[huanxin.Number]NumberRow
+}
+
+// AskBatch is BeginBatch, KnownEvents and Standings in one round trip. The Batch is there after the next Await.
+func (t *Tx) AskBatch(carrier huanxin.PartyNo, ids []string, numbers []huanxin.Number) (*Batch, error) {
+	b := &Batch{Known: map[string]huanxin.Event{}, Standings: make(map[huanxin.Number]NumberRow, len(numbers))}
+	if t.dialect.name() != "postgres" {
+		var err error
+		if b.First, err = t.BeginBatch(); err == nil {
+			b.Known, err = t.KnownEvents(carrier, ids)
+		}
+		if err == nil {
+			b.Standings, err = t.Standings(numbers)
+		}
+		return b, err
+	}
+	// Statements of their own: those after the lock see what was committed before it was had.
+	err := t.later(lockLog, nil, nil, nil)
+	if err == nil {
+		err = t.later("SELECT nextval('batch_ids')", nil, func(r scanner) error {
+			err := r.Scan(&b.First)
+			b.First <<= batchBits
+			return err
+		}, nil)
+	}
+	if err == nil && len(ids) > 0 {
+		err = t.each(knownEvents, []any{int64(carrier)}, []column{texts("event_id", ids)}, func(q string, args []any) error {
+			return t.later(q, args, func(r scanner) error {
+				e, err := scanEvent(r)
+				b.Known[e.ID] = e
+				return err
+			}, nil)
+		})
+	}
+	if err == nil && len(numbers) > 0 {
+		err = t.each(standings, nil, []column{ints("number", digits(numbers))}, func(q string, args []any) error {
+			return t.later(q, args, func(r scanner) error {
+				n, err := scanNumber(r)
+				b.Standings[n.Number] = n
+				return err
+			}, nil)
+		})
+	}
+	return b, err
+}
+
+const (
+	lockLog     = "SELECT pg_advisory_xact_lock(7203)"
+	knownEvents = "SELECT " + eventColumns + " FROM {rows} {join} events e ON e.carrier = $1 AND e.event_id = r.event_id"
+	standings   = "SELECT " + numberColumns + " FROM {rows} {join} numbers n ON n.number = r.number"
+)
+
 const eventColumns = "e.id, e.carrier, e.event_id, e.number, e.kind, e.at, e.origin, e.corrects"
 
-func scanEvent(r *sql.Rows, more ...any) (huanxin.Event, error) {
+// onDay is added to the origin of an event or a standing whose time is known only to the day.
+const onDay = 1 << 6
+
+func packedOrigin(origin int64, isOnDay bool) int64 {
+	if isOnDay {
+		origin += onDay
+	}
+	return origin
+}
+
+func scanEvent(r scanner, more ...any) (huanxin.Event, error) {
 	var e huanxin.Event
-	var number, at int64
-	err := r.Scan(append([]any{&e.No, &e.Carrier, &e.ID, &number, &e.Kind, &at, &e.Origin, &e.Corrects}, more...)...)
+	var number, at, origin int64
+	err := r.Scan(append([]any{&e.No, &e.Carrier, &e.ID, &number, &e.Kind, &at, &origin, &e.Corrects}, more...)...)
 	if err == nil {
 		e.Number, e.At = huanxin.NumberOf(uint64(number)), fromMicros(at)
+		e.Origin, e.OnDay = huanxin.ActivationOrigin(origin%onDay), origin >= onDay
 	}
 	return e, err
 }
@@ -45,8 +112,8 @@ func (t *Tx) KnownEvents(carrier huanxin.PartyNo, ids []string) (map[string]huan
 	if len(ids) == 0 {
 		return known, nil
 	}
-	err := t.queryEach("SELECT "+eventColumns+" FROM {rows} {join} events e ON e.carrier = $1 AND e.event_id = r.event_id",
-		[]any{int64(carrier)}, func(r *sql.Rows) error {
+	err := t.queryEach(knownEvents,
+		[]any{int64(carrier)}, func(r scanner) error {
 			e, err := scanEvent(r)
 			known[e.ID] = e
 			return err
@@ -65,15 +132,17 @@ type NumberRow struct {
 	Number huanxin.Number
 	huanxin.Standing
 	Head huanxin.EventNo // the event accepted last; 0: none
+	New  bool            // for sure it is not stored yet, which saves looking; never set of one that was read
 }
 
 const numberColumns = "n.number, n.phase, n.carrier, n.tenure, n.started_at, n.origin, n.ended_at, n.last_at, n.head"
 
-func scanNumber(r *sql.Rows) (NumberRow, error) {
+func scanNumber(r scanner) (NumberRow, error) {
 	var n NumberRow
-	var number, started, ended, last int64
-	err := r.Scan(&number, &n.Phase, &n.Carrier, &n.Tenure, &started, &n.Origin, &ended, &last, &n.Head)
+	var number, started, origin, ended, last int64
+	err := r.Scan(&number, &n.Phase, &n.Carrier, &n.Tenure, &started, &origin, &ended, &last, &n.Head)
 	if err == nil {
+		n.Origin, n.StartedOnDay = huanxin.TenureOrigin(origin%onDay), origin >= onDay
 		n.Number = huanxin.NumberOf(uint64(number))
 		n.StartedAt, n.EndedAt, n.LastAt = fromMicros(started), fromMicros(ended), fromMicros(last)
 	}
@@ -86,8 +155,8 @@ func (t *Tx) Standings(numbers []huanxin.Number) (map[huanxin.Number]NumberRow, 
 	if len(numbers) == 0 {
 		return out, nil
 	}
-	err := t.queryEach("SELECT "+numberColumns+" FROM {rows} {join} numbers n ON n.number = r.number", nil,
-		func(r *sql.Rows) error {
+	err := t.queryEach(standings, nil,
+		func(r scanner) error {
 			n, err := scanNumber(r)
 			out[n.Number] = n
 			return err
@@ -143,7 +212,7 @@ type Accepted struct {
 }
 
 // AppendBatch writes a batch of accepted events, whose numbers count up from what BeginBatch gave, and the standings
-// that they led to. The batch waits for its position in the log.
+// that they led to, at the latest with the commit. The batch waits for its position in the log.
 func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standings []NumberRow) error {
 	if len(events) == 0 {
 		return nil
@@ -155,86 +224,103 @@ func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standin
 	led := make([]int64, n)
 	for i, e := range events {
 		id[i], carrier[i], number[i], kind[i] = int64(e.No), int64(e.Carrier), int64(e.Number.Digits()), int64(e.Kind)
-		at[i], origin[i], corrects[i], prev[i], eventID[i] = micros(e.At), int64(e.Origin), int64(e.Corrects), int64(e.Prev), e.ID
+		at[i], origin[i], corrects[i], prev[i], eventID[i] = micros(e.At), packedOrigin(int64(e.Origin), e.OnDay), int64(e.Corrects), int64(e.Prev), e.ID
 		led[i] = e.LedTo.packed()
 	}
-	if _, err := t.execEach(`INSERT INTO events (id, carrier, event_id, number, kind, at, origin, corrects, prev, led_to)
+	if err := t.eachLater(`INSERT INTO events (id, carrier, event_id, number, kind, at, origin, corrects, prev, led_to)
 		SELECT id, carrier, event_id, number, kind, at, origin, corrects, prev, led_to FROM {rows}`, nil,
 		ints("id", id), ints("carrier", carrier), texts("event_id", eventID), ints("number", number), ints("kind", kind),
 		ints("at", at), ints("origin", origin), ints("corrects", corrects), ints("prev", prev), ints("led_to", led)); err != nil {
 		return err
 	}
-	if _, err := t.exec("INSERT INTO event_batches (id, report, reported_at, events) VALUES ($1, $2, $3, $4)",
-		batch, report, micros(now), n); err != nil {
+	if err := t.later("INSERT INTO event_batches (id, report, reported_at, events) VALUES ($1, $2, $3, $4)",
+		[]any{batch, report, micros(now), n}, nil, nil); err != nil {
 		return err
 	}
 	if err := t.enqueue(logNumbers, batch, n); err != nil {
 		return err
 	}
-	return t.putStandings(standings)
+	var fresh, others []NumberRow
+	for _, r := range standings {
+		if r.New {
+			fresh = append(fresh, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	if err := t.putStandings(fresh, ""); err != nil {
+		return err
+	}
+	return t.putStandings(others, ` WHERE true
+		ON CONFLICT (number) DO UPDATE SET phase = excluded.phase, carrier = excluded.carrier, tenure = excluded.tenure,
+			started_at = excluded.started_at, origin = excluded.origin, ended_at = excluded.ended_at,
+			last_at = excluded.last_at, head = excluded.head`)
 }
 
-func (t *Tx) putStandings(rows []NumberRow) error {
+// putStandings writes standings; what is done about those that are there already stands in conflict.
+func (t *Tx) putStandings(rows []NumberRow, conflict string) error {
+	if len(rows) == 0 {
+		return nil
+	}
 	slices.SortFunc(rows, func(a, b NumberRow) int { return cmp.Compare(a.Number.Digits(), b.Number.Digits()) })
 	n := len(rows)
 	number, phase, carrier, tenure := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	started, origin, ended, last, head := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	for i, r := range rows {
 		number[i], phase[i], carrier[i], tenure[i] = int64(r.Number.Digits()), int64(r.Phase), int64(r.Carrier), int64(r.Tenure)
-		started[i], origin[i], ended[i], last[i], head[i] = micros(r.StartedAt), int64(r.Origin), micros(r.EndedAt), micros(r.LastAt), int64(r.Head)
+		started[i], origin[i], ended[i], last[i], head[i] = micros(r.StartedAt), packedOrigin(int64(r.Origin), r.StartedOnDay), micros(r.EndedAt), micros(r.LastAt), int64(r.Head)
 	}
-	_, err := t.execEach(`INSERT INTO numbers (number, phase, carrier, tenure, started_at, origin, ended_at, last_at, head)
-		SELECT number, phase, carrier, tenure, started_at, origin, ended_at, last_at, head FROM {rows} WHERE true
-		ON CONFLICT (number) DO UPDATE SET phase = excluded.phase, carrier = excluded.carrier, tenure = excluded.tenure,
-			started_at = excluded.started_at, origin = excluded.origin, ended_at = excluded.ended_at,
-			last_at = excluded.last_at, head = excluded.head`, nil,
+	return t.eachLater(`INSERT INTO numbers (number, phase, carrier, tenure, started_at, origin, ended_at, last_at, head)
+		SELECT number, phase, carrier, tenure, started_at, origin, ended_at, last_at, head FROM {rows}`+conflict, nil,
 		ints("number", number), ints("phase", phase), ints("carrier", carrier), ints("tenure", tenure),
 		ints("started_at", started), ints("origin", origin), ints("ended_at", ended), ints("last_at", last), ints("head", head))
-	return err
 }
 
-// Report is one carrier's report of number events.
+// Report is one carrier's report of number events, or of history.
 type Report struct {
 	ID                             int64
 	Carrier                        huanxin.PartyNo
 	Client                         string
 	StartedAt, FinishedAt          time.Time
 	Accepted, Duplicates, Rejected int64
-	CompleteUntil                  time.Time // as it was stated; zero: it was not
+	CoveredSince, CompleteUntil    time.Time // as they were stated; zero: they were not
 }
 
-// BeginReport gives a report its id.
-func (t *Tx) BeginReport(carrier huanxin.PartyNo, client string, now time.Time) (int64, error) {
+// BeginReport gives a report its id. A report of history is no news: see LogBatch.
+func (t *Tx) BeginReport(carrier huanxin.PartyNo, client string, now time.Time, history bool) (int64, error) {
 	id, err := t.nextID("report", 1)
 	if err != nil {
 		return 0, err
 	}
-	_, err = t.exec(`INSERT INTO reports (id, carrier, client, started_at, finished_at, accepted, duplicates, rejected, complete_until)
-		VALUES ($1, $2, $3, $4, 0, 0, 0, 0, 0)`, id, int64(carrier), client, micros(now))
-	return id, err
+	return id, t.later(`INSERT INTO reports (id, carrier, client, started_at, finished_at, accepted, duplicates, rejected, complete_until, history)
+		VALUES ($1, $2, $3, $4, 0, 0, 0, 0, 0, $5)`, []any{id, int64(carrier), client, micros(now), bit(history)}, nil, nil)
 }
 
-// FinishReport writes what became of a report. With advance its CompleteUntil is the carrier's word that it has told
-// everything until then, which never moves back.
+// FinishReport writes what became of a report. With advance its CompleteUntil and CoveredSince are the carrier's word that it has
+// told everything until then, and every change of holder since then. What is known stays known: CompleteUntil never moves
+// back and CoveredSince never moves on.
 func (t *Tx) FinishReport(r Report, advance bool) error {
-	if _, err := t.exec(`UPDATE reports SET finished_at = $1, accepted = $2, duplicates = $3, rejected = $4, complete_until = $5
-		WHERE id = $6`, micros(r.FinishedAt), r.Accepted, r.Duplicates, r.Rejected, micros(r.CompleteUntil), r.ID); err != nil {
+	if err := t.later(`UPDATE reports SET finished_at = $1, accepted = $2, duplicates = $3, rejected = $4, complete_until = $5
+		WHERE id = $6`, []any{micros(r.FinishedAt), r.Accepted, r.Duplicates, r.Rejected, micros(r.CompleteUntil), r.ID}, nil, nil); err != nil {
 		return err
 	}
-	if !advance {
+	if !advance || r.CompleteUntil.IsZero() && r.CoveredSince.IsZero() {
 		return nil
 	}
-	_, err := t.exec(`INSERT INTO coverage (carrier, covered_since, complete_until) VALUES ($1, 0, $2)
-		ON CONFLICT (carrier) DO UPDATE SET complete_until = excluded.complete_until
-		WHERE excluded.complete_until > coverage.complete_until`, int64(r.Carrier), micros(r.CompleteUntil))
-	return err
+	return t.later(`INSERT INTO coverage (carrier, covered_since, complete_until) VALUES ($1, $2, $3)
+		ON CONFLICT (carrier) DO UPDATE SET
+			covered_since = CASE WHEN coverage.covered_since = 0 OR excluded.covered_since <> 0 AND excluded.covered_since < coverage.covered_since
+				THEN excluded.covered_since ELSE coverage.covered_since END,
+			complete_until = CASE WHEN excluded.complete_until > coverage.complete_until
+				THEN excluded.complete_until ELSE coverage.complete_until END`,
+		[]any{int64(r.Carrier), micros(r.CoveredSince), micros(r.CompleteUntil)}, nil, nil)
 }
 
-// CompleteUntil gives until when a carrier has told everything; zero: it never said.
-func (t *Tx) CompleteUntil(carrier huanxin.PartyNo) (time.Time, error) {
-	var until int64
-	_, err := t.queryRow("SELECT complete_until FROM coverage WHERE carrier = $1", []any{int64(carrier)}, &until)
-	return fromMicros(until), err
+// CoverageOf gives what one carrier has told.
+func (t *Tx) CoverageOf(carrier huanxin.PartyNo) (Coverage, error) {
+	var since, until int64
+	_, err := t.queryRow("SELECT covered_since, complete_until FROM coverage WHERE carrier = $1", []any{int64(carrier)}, &since, &until)
+	return Coverage{carrier, fromMicros(since), fromMicros(until)}, err
 }
 
 // EventsFrom gives at most limit events of the number log from a position on, in its order. Only sequenced events are seen.

@@ -14,8 +14,7 @@ const (
 )
 
 func (t *Tx) enqueue(log, id int64, events int) error {
-	_, err := t.exec("INSERT INTO unsequenced (log, id, events) VALUES ($1, $2, $3)", log, id, events)
-	return err
+	return t.later("INSERT INTO unsequenced (log, id, events) VALUES ($1, $2, $3)", []any{log, id, events}, nil, nil)
 }
 
 // AuditEntry is one line of the audit log: who did what to what, or was refused.

@@ -26,20 +26,26 @@ type MarkedEvent struct {
 	Unmarked bool
 }
 
-// LogBatch is a batch of events in the number log: its first position and how many there are.
+// LogBatch is a batch of events in the number log: its first position and how many there are. All events of a batch are of one
+// report.
 type LogBatch struct {
 	First      int64
 	Events     int64
 	batch      int64
 	ReportedAt time.Time
+	// History says that a carrier loaded history: what is no news and nobody is told of.
+	History bool
 }
 
 // Next gives the position behind the batch.
 func (b *LogBatch) Next() int64 { return b.First + b.Events }
 
+const batchColumns = `SELECT p.first, p.events, p.batch, b.reported_at, COALESCE(r.history, 0)
+	FROM log_positions p JOIN event_batches b ON b.id = p.batch LEFT JOIN reports r ON r.id = b.report`
+
 // LogBatches gives at most limit batches of the number log from the one that begins at a position on.
 func (t *Tx) LogBatches(from int64, limit int) ([]LogBatch, error) {
-	rows, err := t.query(`SELECT p.first, p.events, p.batch, b.reported_at FROM log_positions p JOIN event_batches b ON b.id = p.batch
+	rows, err := t.query(batchColumns+`
 		WHERE p.first >= $1 ORDER BY p.first LIMIT $2`, from, limit)
 	if err != nil {
 		return nil, err
@@ -49,7 +55,7 @@ func (t *Tx) LogBatches(from int64, limit int) ([]LogBatch, error) {
 
 // LogBatchBefore gives the batch of the number log that ends right before a position; found is false where none does.
 func (t *Tx) LogBatchBefore(position int64) (b LogBatch, found bool, err error) {
-	rows, err := t.query(`SELECT p.first, p.events, p.batch, b.reported_at FROM log_positions p JOIN event_batches b ON b.id = p.batch
+	rows, err := t.query(batchColumns+`
 		WHERE p.first < $1 ORDER BY p.first DESC LIMIT 1`, position)
 	if err != nil {
 		return b, false, err
@@ -64,9 +70,9 @@ func (t *Tx) LogBatchBefore(position int64) (b LogBatch, found bool, err error) 
 func scanBatches(rows *sql.Rows) (out []LogBatch, err error) {
 	err = scanAll(rows, func(r *sql.Rows) error {
 		var b LogBatch
-		var at int64
-		err := r.Scan(&b.First, &b.Events, &b.batch, &at)
-		b.ReportedAt = fromMicros(at)
+		var at, history int64
+		err := r.Scan(&b.First, &b.Events, &b.batch, &at, &history)
+		b.ReportedAt, b.History = fromMicros(at), history != 0
 		out = append(out, b)
 		return err
 	})

@@ -35,13 +35,13 @@ var errNotCommitted = errors.New("the transaction had failed and was rolled back
 // scanner is a row of either library.
 type scanner interface{ Scan(dest ...any) error }
 
-// pipelined runs f in a transaction, and commits unless it failed.
-func (s *Store) pipelined(ctx context.Context, f func(conn) error) (err error) {
+// pipelined runs f in a transaction that a statement begins, and commits unless it failed.
+func (s *Store) pipelined(ctx context.Context, begin string, f func(conn) error) (err error) {
 	c, err := s.db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	p := &pipeline{conn: c, held: []heldStatement{{q: "BEGIN"}}}
+	p := &pipeline{conn: c, held: []heldStatement{{q: begin}}}
 	done := false
 	defer func() {
 		if !done {
@@ -55,7 +55,7 @@ func (s *Store) pipelined(ctx context.Context, f func(conn) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p.held = append(p.held, heldStatement{q: commit, fail: func(err error) error { return fmt.Errorf("commit: %w", err) }})
+	p.hold(heldStatement{q: commit, fail: func(err error) error { return fmt.Errorf("commit: %w", err) }})
 	// Once begun a commit is not given up: its outcome would be unknown.
 	if err := p.flush(context.WithoutCancel(ctx)); err != nil {
 		return err
@@ -63,6 +63,8 @@ func (s *Store) pipelined(ctx context.Context, f func(conn) error) (err error) {
 	done = true
 	return nil
 }
+
+func (p *pipeline) hold(s heldStatement) { p.held = append(p.held, s) }
 
 // undo rolls back, or throws the connection away.
 func (p *pipeline) undo(ctx context.Context) {
@@ -143,7 +145,7 @@ func (t *Tx) later(q string, args []any, scan func(scanner) error, fail func(err
 		fail = func(err error) error { return err }
 	}
 	if p, ok := t.conn.(*pipeline); ok {
-		p.held = append(p.held, heldStatement{t.dialect.rewrite(q), args, scan, fail})
+		p.hold(heldStatement{t.dialect.rewrite(q), args, scan, fail})
 		return nil
 	}
 	if scan == nil {
@@ -164,8 +166,8 @@ func failed(err error, fail func(error) error) error {
 	return fail(err)
 }
 
-// await sends what is held and reads its results.
-func (t *Tx) await() error {
+// Await gets the results of what was asked and is not there yet.
+func (t *Tx) Await() error {
 	if p, ok := t.conn.(*pipeline); ok {
 		return p.flush(t.ctx)
 	}

@@ -3,7 +3,9 @@ package store_test
 import (
 	"database/sql"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -24,12 +26,15 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 	c := pgtest.New(t, pgtest.Fast, "autovacuum=off", "shared_buffers=512MB")
 	url, err := c.CreateDatabase("plans")
 	must(t, err)
-	must(t, open(t, url).Ping(t.Context()))
+	made, err := store.Open(t.Context(), url)
+	must(t, err)
+	must(t, made.Close()) // so that it has reported what making the tables took
 	db := raw(t, url)
 	for _, q := range []string{
 		fmt.Sprintf(`INSERT INTO requests SELECT i, 'sealed', ('lookup ' || i)::bytea, i, 1, 2, 1, 1, 1, 1, 1, 1, 0, 0 FROM generate_series(1, %d) i`, tasks/perRequest),
-		fmt.Sprintf(`INSERT INTO tasks SELECT i, (i - 1) / %d + 1, i %% %d + 1, 1, (i - 1) / %[1]d + 1, CASE WHEN i %% 3 = 0 THEN 1 ELSE 9 END,
+		fmt.Sprintf(`INSERT INTO tasks SELECT i, (i - 1) / %d + 1, i %% %d + 1, 1, (i - 1) / %[1]d + 1, CASE WHEN i %% 3 = 0 THEN 0 ELSE 9 END,
 			CASE WHEN i %% 3 = 0 THEN 1 ELSE 0 END, 1, 1, 1, 0, 1000000 + i, '', CASE WHEN i %% 1000 = 0 THEN i ELSE 0 END, 0, 0, 0, 0, 0, 0, 0 FROM generate_series(1, %[3]d) i`, perRequest, perRequest, tasks),
+		`INSERT INTO clocks SELECT request, MIN(step_at) FROM tasks WHERE open = 1 GROUP BY request`,
 		fmt.Sprintf(`INSERT INTO answers SELECT i, 1, 4, 1, '', '', '', 1, 0, 0 FROM generate_series(1, %d) i WHERE i %% 3 <> 0`, tasks),
 		fmt.Sprintf(`INSERT INTO events SELECT i, i %% 4 + 1, 'event-' || i, 8613800000000 + i %% (%d / 2 + 1), 1, 1, 1, 0, GREATEST(i - %[1]d / 2 - 1, 0) FROM generate_series(1, %[1]d) i`, tasks),
 		fmt.Sprintf(`INSERT INTO numbers SELECT 8613800000000 + i, 1, 1, i, 1, 1, 0, 1, %d / 2 + i FROM generate_series(1, %[1]d / 2) i`, tasks),
@@ -63,6 +68,16 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 		{"TasksByID", 5000, func(tx *store.Tx, i int) error { _, err := tx.TasksByID(some); return err }},
 		{"one TasksByID", 10, func(tx *store.Tx, i int) error { _, err := tx.TasksByID(some[i : i+1]); return err }},
 		{"Task", 10, func(tx *store.Tx, i int) error { _, _, err := tx.Task(some[i]); return err }},
+		{"DeliverPage", 3000, func(tx *store.Tx, i int) error {
+			page, err := tx.OpenTasks(huanxin.PartyNo(2+i*3), 0, 0, 500)
+			must(t, err)
+			return tx.DeliverPage(huanxin.PartyNo(2+i*3), 0, page)
+		}},
+		{"CloseTasks", 9000, func(tx *store.Tx, i int) error {
+			rows, err := tx.TasksByID(some)
+			must(t, err)
+			return tx.CloseTasks(slices.Collect(maps.Values(rows)))
+		}},
 		{"Deliver", 5000, func(tx *store.Tx, i int) error { return tx.Deliver(some) }},
 		{"UpdateTasks", 9000, func(tx *store.Tx, i int) error {
 			rows, err := tx.TasksByID(some)
@@ -73,7 +88,14 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 			must(t, err)
 			return tx.UpdateTasks(all)
 		}},
-		{"TasksDue", 3000, func(tx *store.Tx, i int) error { _, err := tx.TasksDue(now, 500); return err }},
+		{"TasksDue", 9000, func(tx *store.Tx, i int) error {
+			requests, err := tx.DueClocks(now, 20)
+			must(t, err)
+			_, err = tx.TasksDue(requests, now, 500)
+			must(t, err)
+			_, err = tx.WindClocks(requests, now)
+			return err
+		}},
 		{"TasksToRetry", 3000, func(tx *store.Tx, i int) error { _, err := tx.TasksToRetry(now, 500); return err }},
 		{"TasksOfRequest", 200, func(tx *store.Tx, i int) error { _, err := tx.TasksOfRequest(huanxin.RequestID(i + 5)); return err }},
 		{"AnswersOfRequest", 300, func(tx *store.Tx, i int) error { _, err := tx.AnswersOfRequest(huanxin.RequestID(i + 5)); return err }},
@@ -127,8 +149,8 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 func work(t *testing.T, db *sql.DB) (scans, reads int64) {
 	t.Helper()
 	must(t, db.QueryRowContext(t.Context(), `SELECT COALESCE(SUM(seq_scan), 0) FROM pg_stat_user_tables
-		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers')`).Scan(&scans))
+		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers', 'clocks', 'listed')`).Scan(&scans))
 	must(t, db.QueryRowContext(t.Context(), `SELECT COALESCE(SUM(idx_tup_read), 0) FROM pg_stat_user_indexes
-		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers')`).Scan(&reads))
+		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers', 'clocks', 'listed')`).Scan(&reads))
 	return scans, reads
 }

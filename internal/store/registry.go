@@ -78,7 +78,7 @@ func (t *Tx) PutParty(p huanxin.Party, now time.Time) (huanxin.PartyNo, error) {
 
 // Clients gives every client of the registry with its party's number.
 func (t *Tx) Clients() ([]huanxin.Client, error) {
-	rows, err := t.query("SELECT id, party, scopes, secret_hash, jwks, disabled FROM clients ORDER BY id")
+	rows, err := t.query("SELECT id, party, scopes, secret_hash, jwks, checks_per_second, checks_per_day, disabled FROM clients ORDER BY id")
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (t *Tx) Clients() ([]huanxin.Client, error) {
 	err = scanAll(rows, func(r *sql.Rows) error {
 		var c huanxin.Client
 		var scopes string
-		if err := r.Scan(&c.ID, &c.Party.No, &scopes, &c.SecretHash, &c.JWKS, &c.Disabled); err != nil {
+		if err := r.Scan(&c.ID, &c.Party.No, &scopes, &c.SecretHash, &c.JWKS, &c.ChecksPerSecond, &c.ChecksPerDay, &c.Disabled); err != nil {
 			return err
 		}
 		c.Scopes = huanxin.ParseScopes(scopes)
@@ -98,11 +98,11 @@ func (t *Tx) Clients() ([]huanxin.Client, error) {
 
 // PutClient inserts a client of the party with the number c.Party.No, or changes the one with the same id.
 func (t *Tx) PutClient(c huanxin.Client, now time.Time) error {
-	_, err := t.exec(`INSERT INTO clients (id, party, scopes, secret_hash, jwks, disabled, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)
+	_, err := t.exec(`INSERT INTO clients (id, party, scopes, secret_hash, jwks, checks_per_second, checks_per_day, disabled, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (id) DO UPDATE SET scopes = excluded.scopes, secret_hash = excluded.secret_hash, jwks = excluded.jwks,
-			disabled = excluded.disabled`,
-		c.ID, int64(c.Party.No), c.Scopes.String(), c.SecretHash, c.JWKS, bit(c.Disabled), micros(now))
+			checks_per_second = excluded.checks_per_second, checks_per_day = excluded.checks_per_day, disabled = excluded.disabled`,
+		c.ID, int64(c.Party.No), c.Scopes.String(), c.SecretHash, c.JWKS, c.ChecksPerSecond, c.ChecksPerDay, bit(c.Disabled), micros(now))
 	if err != nil {
 		return err
 	}

@@ -7,11 +7,49 @@ import (
 	"github.com/huanxin-platform/huanxin"
 )
 
-// InsertRequest writes a request and gives it its id.
-func (t *Tx) InsertRequest(r huanxin.Request, seal func(huanxin.RequestID) []byte) (huanxin.RequestID, error) {
-	id, err := t.nextID("request", 1)
-	if err != nil {
-		return 0, err
+// Intake is what a new request of a number is judged by, and its id.
+type Intake struct {
+	Standing huanxin.Standing  // no event changes it until the transaction ends; of a number never reported it is zero and not locked
+	Earlier  []huanxin.Request // of the same tenure, oldest first
+	id       int64
+}
+
+// AskIntake asks for an Intake, which is there after the next Await.
+func (t *Tx) AskIntake(n huanxin.Number) (*Intake, error) {
+	in := &Intake{}
+	digits := int64(n.Digits())
+	if err := t.later("SELECT "+numberColumns+" FROM numbers n WHERE n.number = $1 {lock}", []any{digits}, func(r scanner) error {
+		row, err := scanNumber(r)
+		in.Standing = row.Standing
+		return err
+	}, nil); err != nil {
+		return nil, err
+	}
+	// A statement of its own: it sees what was committed before the lock was had.
+	if err := t.later("SELECT "+requestColumns+" FROM requests q WHERE q.tenure = (SELECT tenure FROM numbers WHERE number = $1) ORDER BY q.id",
+		[]any{digits}, func(s scanner) error {
+			r, err := scanRequest(s)
+			in.Earlier = append(in.Earlier, r)
+			return err
+		}, nil); err != nil {
+		return nil, err
+	}
+	if t.dialect.name() != "postgres" { // there an id is a row that is written: not before it is needed
+		return in, nil
+	}
+	return in, t.later("SELECT nextval('request_ids')", nil, func(r scanner) error { return r.Scan(&in.id) }, nil)
+}
+
+// InsertRequest writes a request, at the latest with the commit, and gives it its id: that of the intake, unless it is nil.
+func (t *Tx) InsertRequest(in *Intake, r huanxin.Request, seal func(huanxin.RequestID) []byte) (_ huanxin.RequestID, err error) {
+	var id int64
+	if in != nil {
+		id, in.id = in.id, 0
+	}
+	if id == 0 {
+		if id, err = t.nextID("request", 1); err != nil {
+			return 0, err
+		}
 	}
 	err = t.later(`INSERT INTO requests (id, sealed, lookup, tenure, started_at, origin, carrier, asked_by, submitted_at,
 			control, identity, verified_at, cancelled_at, aborted_at)
@@ -31,16 +69,21 @@ func (t *Tx) requests(where string, arg any) ([]huanxin.Request, error) {
 	}
 	var out []huanxin.Request
 	err = scanAll(rows, func(s *sql.Rows) error {
-		var r huanxin.Request
-		var started, submitted, verified, cancelled, aborted int64
-		err := s.Scan(&r.ID, &r.Sealed, &r.Lookup, &r.Tenure, &started, &r.Origin, &r.Carrier, &r.AskedBy, &submitted,
-			&r.Proof.Control, &r.Proof.Identity, &verified, &cancelled, &aborted)
-		r.StartedAt, r.SubmittedAt, r.Proof.VerifiedAt = fromMicros(started), fromMicros(submitted), fromMicros(verified)
-		r.CancelledAt, r.AbortedAt = fromMicros(cancelled), fromMicros(aborted)
+		r, err := scanRequest(s)
 		out = append(out, r)
 		return err
 	})
 	return out, err
+}
+
+func scanRequest(s scanner) (huanxin.Request, error) {
+	var r huanxin.Request
+	var started, submitted, verified, cancelled, aborted int64
+	err := s.Scan(&r.ID, &r.Sealed, &r.Lookup, &r.Tenure, &started, &r.Origin, &r.Carrier, &r.AskedBy, &submitted,
+		&r.Proof.Control, &r.Proof.Identity, &verified, &cancelled, &aborted)
+	r.StartedAt, r.SubmittedAt, r.Proof.VerifiedAt = fromMicros(started), fromMicros(submitted), fromMicros(verified)
+	r.CancelledAt, r.AbortedAt = fromMicros(cancelled), fromMicros(aborted)
+	return r, err
 }
 
 // Request gives a request; found is false where there is none.
@@ -89,7 +132,7 @@ func (t *Tx) AbortTenures(tenures []huanxin.TenureID, now time.Time) (int64, err
 	}
 	var requests []int64
 	if err := t.queryEach(`SELECT q.id FROM {rows} {join} requests q ON q.tenure = r.tenure
-		WHERE q.cancelled_at = 0 AND q.aborted_at = 0`+t.lock("q"), nil, func(r *sql.Rows) error {
+		WHERE q.cancelled_at = 0 AND q.aborted_at = 0`+t.lock("q"), nil, func(r scanner) error {
 		var id int64
 		err := r.Scan(&id)
 		requests = append(requests, id)
@@ -145,38 +188,32 @@ func (t *Tx) Remember(client, key string, m Remembered, now time.Time) error {
 		[]any{client, key, m.Digest, m.Result, m.Refusal, micros(now)}, nil, nil)
 }
 
-// Claim is ClaimKey and Recall in one round trip: two statements still, so that the second sees what was committed before
-// the first got its lock.
-func (t *Tx) Claim(client, key string) (alone bool, m Remembered, found bool, err error) {
-	alone = true // SQLite has one writer
+// Claim is what is known of an idempotency key: whether the caller is the only one that works on it until the transaction
+// ends, on any hub, and what was answered under it, if Found.
+type Claim struct {
+	Alone, Found bool
+	Remembered
+}
+
+// AskClaim claims a key. The Claim is there after the next Await. These are two statements, so that the second sees what was
+// committed before the first got its lock.
+func (t *Tx) AskClaim(client, key string) (*Claim, error) {
+	c := &Claim{Alone: true} // SQLite has one writer
 	if t.dialect.name() == "postgres" {
-		err = t.later(claimKey, []any{client + "\n" + key}, func(r scanner) error { return r.Scan(&alone) }, nil)
+		if err := t.later(claimKey, []any{client + "\n" + key}, func(r scanner) error { return r.Scan(&c.Alone) }, nil); err != nil {
+			return nil, err
+		}
 	}
-	if err == nil {
-		err = t.later(recall, []any{client, key}, func(r scanner) error {
-			found = true
-			return r.Scan(&m.Digest, &m.Result, &m.Refusal)
-		}, nil)
-	}
-	if err == nil {
-		err = t.await()
-	}
-	return alone, m, found, err
+	return c, t.later(recall, []any{client, key}, func(r scanner) error {
+		c.Found = true
+		return r.Scan(&c.Digest, &c.Result, &c.Refusal)
+	}, nil)
 }
 
 const (
 	claimKey = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 7204))"
 	recall   = "SELECT digest, result, refusal FROM idempotency WHERE client = $1 AND key = $2"
 )
-
-// ClaimKey reports whether the caller is the only one that works on a key until the transaction ends, on any hub.
-func (t *Tx) ClaimKey(client, key string) (alone bool, err error) {
-	if t.dialect.name() != "postgres" {
-		return true, nil // there is one writer
-	}
-	_, err = t.queryRow(claimKey, []any{client + "\n" + key}, &alone)
-	return alone, err
-}
 
 // ForgetKeys forgets at most limit keys that were remembered before a time, and says how many.
 func (t *Tx) ForgetKeys(before time.Time, limit int) (int64, error) {

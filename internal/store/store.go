@@ -130,7 +130,7 @@ func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
 		return s.writer.run(ctx, func(c conn) error { return (&Tx{ctx: ctx, dialect: s.dialect, conn: c}).do(f) })
 	}
 	for attempt := 1; ; attempt++ {
-		err := s.pipelined(ctx, func(c conn) error { return (&Tx{ctx: ctx, dialect: s.dialect, conn: c}).do(f) })
+		err := s.pipelined(ctx, "BEGIN", func(c conn) error { return (&Tx{ctx: ctx, dialect: s.dialect, conn: c}).do(f) })
 		if attempt == maxAttempts || !retryable(err) {
 			return err
 		}
@@ -140,7 +140,11 @@ func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
 
 // Read runs f on one snapshot of the database, without the right to change it.
 func (s *Store) Read(ctx context.Context, f func(tx *Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, s.dialect.readOptions())
+	if s.writer == nil {
+		return s.pipelined(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+			func(c conn) error { return (&Tx{ctx: ctx, dialect: s.dialect, conn: c}).do(f) })
+	}
+	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}

@@ -25,7 +25,7 @@ func (t *Tx) InsertTasks(tasks []huanxin.Task) error {
 	if err := t.InsertTasksLater(tasks, ErrTaskOpen); err != nil {
 		return err
 	}
-	return t.await()
+	return t.Await()
 }
 
 // InsertTasksLater is InsertTasks, at the latest with the commit: only then the ids are set, and it may be the commit that
@@ -37,10 +37,15 @@ func (t *Tx) InsertTasksLater(tasks []huanxin.Task, taskOpen error) error {
 	n := len(tasks)
 	nth, request, app, kind, tenure := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	created, release, due, step := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	steps := clocks{}
 	for i := range tasks {
 		k := &tasks[i]
+		steps.add(k)
 		nth[i], request[i], app[i], kind[i], tenure[i] = int64(i), int64(k.Request), int64(k.App), int64(k.Kind), int64(k.Tenure)
 		created[i], release[i], due[i], step[i] = micros(k.CreatedAt), micros(k.Release), micros(k.DueAt), micros(k.StepAt)
+	}
+	if err := t.setEarlier(steps); err != nil {
+		return err
 	}
 	return t.insertTasks(func(first int64) {
 		for i := range tasks {
@@ -60,7 +65,7 @@ func (t *Tx) InsertTasksLater(tasks []huanxin.Task, taskOpen error) error {
 func (t *Tx) insertTasks(made func(first int64), fail func(error) error, cols ...column) error {
 	const insert = `INSERT INTO tasks (id, request, app, kind, tenure, state, open, created_at, release_at, due_at, last_step,
 			step_at, pauses, retry_at, failures, outcome, reason, late, answers, asked_at, ended_at)
-		SELECT %s + nth, request, app, kind, tenure, 1, 1, created_at, release_at, due_at, 0, step_at, '', 0, 0, 0, 0, 0, 0, 0, 0 FROM %s{rows}`
+		SELECT %s + nth, request, app, kind, tenure, 0, 1, created_at, release_at, due_at, 0, step_at, '', 0, 0, 0, 0, 0, 0, 0, 0 FROM %s{rows}`
 	n := int64(cols[0].len())
 	if t.dialect.name() == "postgres" {
 		q := `WITH ids AS (UPDATE counters SET value = value + $1 WHERE name = 'task' RETURNING value - $1 + 1 AS first), made AS (` +
@@ -92,51 +97,45 @@ type TaskRow struct {
 	StartedAt time.Time
 	Origin    huanxin.TenureOrigin
 	Cancelled bool // the request was
+
+	asListed huanxin.TaskState // what the stored state 0 says; 0: the state is stored
 }
 
 const taskColumns = `t.id, t.request, t.app, t.kind, t.tenure, t.state, t.created_at, t.release_at, t.due_at, t.last_step, t.step_at,
 	t.pauses, t.retry_at, t.failures, t.outcome, t.reason, t.late, t.answers, t.asked_at, t.ended_at, q.sealed, q.started_at, q.origin, q.cancelled_at`
 
-func scanTask(r *sql.Rows) (TaskRow, error) {
+func scanTask(r scanner) (TaskRow, error) {
 	var k TaskRow
-	var created, release, due, step, retry, asked, ended, started, cancelled int64
+	var created, release, due, step, retry, late, asked, ended, started, cancelled int64
 	var pauses string
 	err := r.Scan(&k.ID, &k.Request, &k.App, &k.Kind, &k.Tenure, &k.State, &created, &release, &due, &k.Last, &step,
-		&pauses, &retry, &k.Failures, &k.Outcome, &k.Reason, &k.Late, &k.Answers, &asked, &ended, &k.Sealed, &started, &k.Origin, &cancelled)
+		&pauses, &retry, &k.Failures, &k.Outcome, &k.Reason, &late, &k.Answers, &asked, &ended, &k.Sealed, &started, &k.Origin, &cancelled)
 	if err != nil {
 		return k, err
 	}
 	k.CreatedAt, k.Release, k.DueAt, k.StepAt = fromMicros(created), fromMicros(release), fromMicros(due), fromMicros(step)
 	k.RetryAt, k.AskedAt, k.EndedAt, k.StartedAt = fromMicros(retry), fromMicros(asked), fromMicros(ended), fromMicros(started)
-	k.Cancelled = cancelled != 0
+	k.Late, k.Cancelled = late != 0, cancelled != 0
 	k.Pauses, err = parsePauses(pauses)
 	return k, err
 }
 
 func (t *Tx) tasks(q string, args ...any) ([]TaskRow, error) {
-	rows, err := t.query(q, args...)
-	if err != nil {
-		return nil, err
-	}
 	var out []TaskRow
-	err = scanAll(rows, func(r *sql.Rows) error {
+	err := t.queryAll(q, args, func(r scanner) error {
 		k, err := scanTask(r)
 		out = append(out, k)
 		return err
 	})
+	if err == nil {
+		err = t.resolve(out)
+	}
 	return out, err
 }
 
 // TasksOfRequest gives a request's tasks, oldest first.
 func (t *Tx) TasksOfRequest(id huanxin.RequestID) ([]TaskRow, error) {
 	return t.tasks("SELECT "+taskColumns+" FROM tasks t JOIN requests q ON q.id = t.request WHERE t.request = $1 ORDER BY t.id % 1099511627776", int64(id))
-}
-
-// OpenTasks gives at most limit of an app's open tasks after an id, in the order of their ids. A state of 0 is any.
-func (t *Tx) OpenTasks(app huanxin.PartyNo, state huanxin.TaskState, after huanxin.TaskID, limit int) ([]TaskRow, error) {
-	return t.tasks("SELECT "+taskColumns+` FROM tasks t JOIN requests q ON q.id = t.request
-		WHERE t.app = $1 AND t.open = 1 AND t.id > $2 AND ($3 = 0 OR t.state = $3) ORDER BY t.id LIMIT $4`,
-		int64(app), int64(after), int64(state), limit)
 }
 
 // TasksByID gives those of the tasks that exist, and nobody else changes them until the transaction ends.
@@ -150,30 +149,24 @@ func (t *Tx) TasksByID(ids []huanxin.TaskID) (map[huanxin.TaskID]TaskRow, error)
 		list[i] = int64(id)
 	}
 	slices.Sort(list)
+	var rows []TaskRow
 	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.id = r.id {join} requests q ON q.id = t.request `+t.lockInOrder("t", "id"), nil,
-		func(r *sql.Rows) error {
+		func(r scanner) error {
 			k, err := scanTask(r)
-			out[k.ID] = k
+			rows = append(rows, k)
 			return err
 		}, ints("id", slices.Compact(list)))
+	if err == nil {
+		err = t.resolve(rows)
+	}
+	for i := range rows {
+		out[rows[i].ID] = rows[i]
+	}
 	return out, err
 }
 
-// Deliver marks the queued ones among tasks as delivered.
-func (t *Tx) Deliver(ids []huanxin.TaskID) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	list := make([]int64, len(ids))
-	for i, id := range ids {
-		list[i] = int64(id)
-	}
-	// The sum keeps the planner from an index on state, which is slower than the key by orders of magnitude.
-	_, err := t.execEach("UPDATE tasks SET state = 2 WHERE id IN (SELECT id FROM {rows}) AND (state + 0) = 1", nil, ints("id", list))
-	return err
-}
-
-// UpdateTasks writes what answers and the clock change of tasks.
+// UpdateTasks writes what answers and the clock change of tasks, at the latest with the commit, and sets the clocks of their
+// requests earlier where they have to be.
 func (t *Tx) UpdateTasks(rows []TaskRow) error {
 	if len(rows) == 0 {
 		return nil
@@ -184,21 +177,54 @@ func (t *Tx) UpdateTasks(rows []TaskRow) error {
 	step, retry, failures, outcome := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	reason, late, answers, pauses := make([]int64, n), make([]int64, n), make([]int64, n), make([]string, n)
 	asked, ended := make([]int64, n), make([]int64, n)
+	steps := clocks{}
 	for i := range rows {
 		k := &rows[i]
-		id[i], state[i], open[i], due[i], last[i] = int64(k.ID), int64(k.State), bit(k.State.Open()), micros(k.DueAt), int64(k.Last)
+		steps.add(&k.Task)
+		id[i], state[i], open[i], due[i], last[i] = int64(k.ID), k.stored(), bit(k.State.Open()), micros(k.DueAt), int64(k.Last)
 		step[i], retry[i], failures[i], outcome[i] = micros(k.StepAt), micros(k.RetryAt), int64(k.Failures), int64(k.Outcome)
 		reason[i], late[i], answers[i] = int64(k.Reason), bit(k.Late), int64(k.Answers)
 		asked[i], ended[i], pauses[i] = micros(k.AskedAt), micros(k.EndedAt), formatPauses(k.Pauses)
 	}
-	changed, err := t.execEach(`UPDATE tasks SET state = r.state, open = r.open, due_at = r.due_at, last_step = r.last_step,
+	err := t.changeEach(n, `UPDATE tasks SET state = r.state, open = r.open, due_at = r.due_at, last_step = r.last_step,
 			step_at = r.step_at, retry_at = r.retry_at, failures = r.failures, outcome = r.outcome, reason = r.reason,
 			late = r.late, answers = r.answers, asked_at = r.asked_at, ended_at = r.ended_at, pauses = r.pauses
-		FROM {rows} WHERE tasks.id = r.id`, nil,
+		FROM {rows} WHERE tasks.id = r.id`,
 		ints("id", id), ints("state", state), ints("open", open), ints("due_at", due), ints("last_step", last),
 		ints("step_at", step), ints("retry_at", retry), ints("failures", failures), ints("outcome", outcome),
 		ints("reason", reason), ints("late", late), ints("answers", answers),
 		ints("asked_at", asked), ints("ended_at", ended), texts("pauses", pauses))
+	if err != nil {
+		return err
+	}
+	return t.setEarlier(steps)
+}
+
+// CloseTasks writes that tasks were answered for good, in time: it is UpdateTasks for those of which nothing else has
+// changed, because their clock never stood still.
+func (t *Tx) CloseTasks(rows []TaskRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	slices.SortFunc(rows, func(a, b TaskRow) int { return int(a.ID - b.ID) })
+	n := len(rows)
+	id, outcome, reason, answers := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	for i := range rows {
+		k := &rows[i]
+		id[i], outcome[i], reason[i], answers[i] = int64(k.ID), int64(k.Outcome), int64(k.Reason), int64(k.Answers)
+	}
+	return t.changeEach(n, `UPDATE tasks SET state = 9, open = 0, step_at = 0, retry_at = 0, outcome = r.outcome, reason = r.reason,
+			answers = r.answers FROM {rows} WHERE tasks.id = r.id`,
+		ints("id", id), ints("outcome", outcome), ints("reason", reason), ints("answers", answers))
+}
+
+// changeEach runs an update of n rows, at the latest with the commit. That fewer were there is an error.
+func (t *Tx) changeEach(n int, q string, cols ...column) error {
+	if t.dialect.name() == "postgres" { // which may have committed before we could count: it counts by itself
+		q = "WITH changed AS (" + q + " RETURNING 1) SELECT 1 / CASE WHEN COUNT(*) = $1 THEN 1 ELSE 0 END FROM changed"
+		return t.each(q, []any{int64(n)}, cols, func(q string, args []any) error { return t.later(q, args, nil, nil) })
+	}
+	changed, err := t.execEach(q, nil, cols...)
 	if err == nil && changed != int64(n) {
 		err = fmt.Errorf("update tasks: %d of %d rows changed", changed, n)
 	}
@@ -213,7 +239,7 @@ type AnswerRow struct {
 	huanxin.Answer
 }
 
-// InsertAnswers records answers.
+// InsertAnswers records answers, at the latest with the commit.
 func (t *Tx) InsertAnswers(rows []AnswerRow) error {
 	if len(rows) == 0 {
 		return nil
@@ -228,11 +254,10 @@ func (t *Tx) InsertAnswers(rows []AnswerRow) error {
 		at[i], late[i], void[i] = micros(a.At), bit(a.Late), bit(a.Void)
 		link[i], note[i], client[i] = a.Link, a.Note, a.Client
 	}
-	_, err := t.execEach(`INSERT INTO answers (task, n, outcome, reason, link, note, client, at, late, void)
+	return t.eachLater(`INSERT INTO answers (task, n, outcome, reason, link, note, client, at, late, void)
 		SELECT task, n, outcome, reason, link, note, client, at, late, void FROM {rows}`, nil,
 		ints("task", task), ints("n", nth), ints("outcome", outcome), ints("reason", reason), texts("link", link),
 		texts("note", note), texts("client", client), ints("at", at), ints("late", late), ints("void", void))
-	return err
 }
 
 // AnswersOfRequest gives every answer to a request's tasks, oldest first.

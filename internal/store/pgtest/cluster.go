@@ -121,7 +121,7 @@ func (c *Cluster) fill() (err error) {
 	if err := c.Start(); err != nil {
 		return err
 	}
-	return c.admin(context.Background(), "CREATE ROLE "+role+" LOGIN")
+	return c.Admin(context.Background(), "CREATE ROLE "+role+" LOGIN")
 }
 
 // command is a program run as the cluster's owner, in its directory, and out of reach of a terminal's Ctrl-C.
@@ -145,11 +145,11 @@ func (c *Cluster) url(database, user string) string {
 
 // CreateDatabase makes an empty database and gives its URL. The name is a plain lower-case SQL name.
 func (c *Cluster) CreateDatabase(name string) (url string, err error) {
-	return c.URL(name), c.admin(context.Background(), "CREATE DATABASE "+name+" OWNER "+role)
+	return c.URL(name), c.Admin(context.Background(), "CREATE DATABASE "+name+" OWNER "+role)
 }
 
-// admin runs one statement as superuser.
-func (c *Cluster) admin(ctx context.Context, q string) error {
+// Admin runs one statement as superuser.
+func (c *Cluster) Admin(ctx context.Context, q string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, c.url("postgres", superuser))
@@ -194,7 +194,7 @@ func (c *Cluster) awaitReady() error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := c.admin(ctx, "SELECT 1")
+		err := c.Admin(ctx, "SELECT 1")
 		if err == nil {
 			return nil
 		}

@@ -53,11 +53,11 @@ func (tp *Template) Database(t testing.TB) (url string) {
 		t.Fatal(tp.err)
 	}
 	name := fmt.Sprintf("test_%d", serial.Add(1))
-	if err := c.admin(t.Context(), "CREATE DATABASE "+name+" TEMPLATE "+tp.name+" OWNER "+role); err != nil {
+	if err := c.Admin(t.Context(), "CREATE DATABASE "+name+" TEMPLATE "+tp.name+" OWNER "+role); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := c.admin(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		if err := c.Admin(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			t.Error(err)
 		}
 	})

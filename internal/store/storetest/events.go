@@ -22,6 +22,8 @@ var standingTests = []sentence{
 	{"a standing is replaced by the next", standingsReplaced},
 	{"a locked standing is the one that is stored", lockedStanding},
 	{"a report has an id of its own and its coverage never moves back", reports},
+	{"what a carrier has told stays told", coverageGrows},
+	{"history is marked, and what is known only to the day is kept as that", historyIsMarked},
 }
 
 // report is an event in short.
@@ -280,9 +282,9 @@ func lockedStanding(t *testing.T, s *store.Store) {
 func reports(t *testing.T, s *store.Store) {
 	var a, b int64
 	write(t, s, func(tx *store.Tx) (err error) {
-		a, err = tx.BeginReport(1, "c", start)
+		a, err = tx.BeginReport(1, "c", start, false)
 		must(t, err)
-		b, err = tx.BeginReport(1, "c", start)
+		b, err = tx.BeginReport(1, "c", start, true)
 		return err
 	})
 	if a == b || a == 0 {
@@ -297,12 +299,76 @@ func reports(t *testing.T, s *store.Store) {
 			return tx.FinishReport(store.Report{ID: a, Carrier: 1, FinishedAt: start, Accepted: 1, CompleteUntil: start.Add(step.until)}, step.advance)
 		})
 		read(t, s, func(tx *store.Tx) error {
-			until, err := tx.CompleteUntil(1)
-			equal(t, "complete until", until, start.Add(step.want))
-			other, err2 := tx.CompleteUntil(2)
-			equal(t, "another's", other, time.Time{})
+			told, err := tx.CoverageOf(1)
+			equal(t, "complete until", told.CompleteUntil, start.Add(step.want))
+			other, err2 := tx.CoverageOf(2)
+			equal(t, "another's", other, store.Coverage{Carrier: 2})
 			must(t, err2)
 			return err
 		})
 	}
+}
+
+func coverageGrows(t *testing.T, s *store.Store) {
+	day := func(n int) time.Time { return start.AddDate(0, 0, n) }
+	none := time.Time{}
+	for _, step := range []struct {
+		since, until         time.Time
+		advance              bool
+		wantSince, wantUntil time.Time
+	}{
+		{none, none, true, none, none},
+		{none, day(1), true, none, day(1)},
+		{day(-100), none, true, day(-100), day(1)},
+		{day(-50), day(0), true, day(-100), day(1)}, // what is known stays known
+		{day(-200), day(2), false, day(-100), day(1)},
+		{day(-200), day(2), true, day(-200), day(2)},
+		{none, day(3), true, day(-200), day(3)},
+	} {
+		write(t, s, func(tx *store.Tx) error {
+			id, err := tx.BeginReport(1, "c", start, true)
+			must(t, err)
+			return tx.FinishReport(store.Report{ID: id, Carrier: 1, FinishedAt: start, CoveredSince: step.since, CompleteUntil: step.until}, step.advance)
+		})
+		read(t, s, func(tx *store.Tx) error {
+			told, err := tx.CoverageOf(1)
+			equal(t, "told", told, store.Coverage{Carrier: 1, CoveredSince: step.wantSince, CompleteUntil: step.wantUntil})
+			return err
+		})
+	}
+}
+
+func historyIsMarked(t *testing.T, s *store.Store) {
+	for i, history := range []bool{false, true, false} {
+		write(t, s, func(tx *store.Tx) error {
+			id, err := tx.BeginReport(1, "c", start, history)
+			must(t, err)
+			first, err := tx.BeginBatch()
+			must(t, err)
+			e := huanxin.Event{No: first, Carrier: 1, ID: fmt.Sprint(i), Number: number(i), Kind: huanxin.Activated, Origin: huanxin.ActivatedReassigned, At: start, OnDay: history}
+			return tx.AppendBatch(id, start, []store.Accepted{{Event: e}}, []store.NumberRow{{Number: e.Number, Head: first,
+				Standing: huanxin.Standing{Phase: huanxin.PhaseInUse, Carrier: 1, Tenure: huanxin.TenureID(first), StartedAt: start,
+					StartedOnDay: history, Origin: huanxin.OriginReassigned, LastAt: start}}})
+		})
+	}
+	sequence(t, s, 10)
+	read(t, s, func(tx *store.Tx) error {
+		batches, err := tx.LogBatches(1, 10)
+		must(t, err)
+		for i, b := range batches {
+			equal(t, "history", b.History, i == 1)
+		}
+		before, found, err := tx.LogBatchBefore(3)
+		must(t, err)
+		equal(t, "the batch before", []bool{found, before.History}, []bool{true, true})
+		events, err := tx.EventsFrom(1, 10)
+		must(t, err)
+		rows, err := tx.Standings([]huanxin.Number{number(0), number(1)})
+		for i, e := range events[:2] {
+			equal(t, "on a day", []any{e.OnDay, e.Origin}, []any{i == 1, huanxin.ActivatedReassigned})
+			row := rows[number(i)]
+			equal(t, "began on a day", []any{row.StartedOnDay, row.Origin}, []any{i == 1, huanxin.OriginReassigned})
+		}
+		return err
+	})
 }

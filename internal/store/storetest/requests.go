@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,13 +21,15 @@ var idempotencyTests = []sentence{
 	{"what is remembered is recalled by the same client only", remembered},
 	{"keys are forgotten by age, the oldest first", forgotten},
 	{"a key is claimed by one transaction at a time", claims},
+	{"what a new request is judged by comes with an id that is used once", intakes},
+	{"of requests of one number that are taken in at once each sees those before it", intakesOfOneNumber},
 }
 
 func requestsFound(t *testing.T, s *store.Store) {
 	want := request(5)
 	for range 2 {
 		write(t, s, func(tx *store.Tx) (err error) {
-			want.ID, err = tx.InsertRequest(want, func(id huanxin.RequestID) []byte {
+			want.ID, err = tx.InsertRequest(nil, want, func(id huanxin.RequestID) []byte {
 				want.Sealed = []byte{0, 255, byte(id)}
 				return want.Sealed
 			})
@@ -160,26 +163,97 @@ func forgotten(t *testing.T, s *store.Store) {
 }
 
 func claims(t *testing.T, s *store.Store) {
-	claim := func(key string) (alone bool) {
-		write(t, s, func(tx *store.Tx) (err error) {
-			alone, err = tx.ClaimKey("c", key)
-			return err
-		})
-		return alone
+	in := func(tx *store.Tx, key string) store.Claim {
+		c, err := tx.AskClaim("c", key)
+		must(t, err)
+		must(t, tx.Await())
+		return *c
+	}
+	claim := func(key string) (c store.Claim) {
+		write(t, s, func(tx *store.Tx) error { c = in(tx, key); return nil })
+		return c
 	}
 	if s.Engine() == "sqlite" { // there is one writer
-		equal(t, "alone", claim("k"), true)
-		return
+		equal(t, "alone", claim("k").Alone, true)
+	} else {
+		write(t, s, func(tx *store.Tx) error {
+			equal(t, "the first", in(tx, "k").Alone, true)
+			equal(t, "the first again", in(tx, "k").Alone, true)
+			equal(t, "another transaction", claim("k").Alone, false)
+			equal(t, "another key", claim("j").Alone, true)
+			return nil
+		})
+	}
+	equal(t, "once it is over", claim("k"), store.Claim{Alone: true})
+	kept := store.Remembered{Digest: []byte{1}, Result: 7, Refusal: "{}"}
+	write(t, s, func(tx *store.Tx) error { return tx.Remember("c", "k", kept, start) })
+	equal(t, "once it is remembered", claim("k"), store.Claim{Alone: true, Found: true, Remembered: kept})
+}
+
+func intakes(t *testing.T, s *store.Store) {
+	write(t, s, func(tx *store.Tx) error {
+		first, err := tx.BeginBatch()
+		must(t, err)
+		return tx.AppendBatch(1, start, []store.Accepted{{Event: huanxin.Event{No: first, Carrier: 1, ID: "a", Number: number(1), Kind: huanxin.Activated, At: start}}},
+			[]store.NumberRow{{Number: number(1), Standing: huanxin.Standing{Carrier: 7, Tenure: 5, StartedAt: start}, Head: first}})
+	})
+	var ids []huanxin.RequestID
+	for i := range 3 {
+		write(t, s, func(tx *store.Tx) error {
+			in, err := tx.AskIntake(number(1))
+			must(t, err)
+			must(t, tx.Await())
+			equal(t, "the standing", []any{in.Standing.Tenure, in.Standing.Carrier, in.Standing.StartedAt}, []any{5, 7, start})
+			var earlier []huanxin.RequestID
+			for _, r := range in.Earlier {
+				earlier = append(earlier, r.ID)
+			}
+			equal(t, "earlier", earlier, ids)
+			id, err := tx.InsertRequest(in, request(5), func(huanxin.RequestID) []byte { return []byte{1} })
+			must(t, err)
+			other, err := tx.InsertRequest(in, request(6), func(huanxin.RequestID) []byte { return []byte{1} })
+			equal(t, "an id is used once", id == other, false)
+			if i == 1 {
+				other, found, err2 := tx.Request(id)
+				equal(t, "by its id", []any{other.Tenure, found, err2}, []any{5, true, nil})
+			}
+			ids = append(ids, id)
+			return err
+		})
 	}
 	write(t, s, func(tx *store.Tx) error {
-		alone, err := tx.ClaimKey("c", "k")
-		equal(t, "the first", alone, true)
-		again, err2 := tx.ClaimKey("c", "k")
-		equal(t, "the first again", again, true)
-		equal(t, "another transaction", claim("k"), false)
-		equal(t, "another key", claim("j"), true)
-		must(t, err2)
-		return err
+		in, err := tx.AskIntake(number(2))
+		must(t, err)
+		must(t, tx.Await())
+		equal(t, "of a number never reported", []any{in.Standing, in.Earlier}, []any{huanxin.Standing{}, []huanxin.Request(nil)})
+		return nil
 	})
-	equal(t, "once it is over", claim("k"), true)
+}
+
+// intakesOfOneNumber has transactions take in a request of one number at once: each sees those before it.
+func intakesOfOneNumber(t *testing.T, s *store.Store) {
+	write(t, s, func(tx *store.Tx) error {
+		first, err := tx.BeginBatch()
+		must(t, err)
+		return tx.AppendBatch(1, start, []store.Accepted{{Event: huanxin.Event{No: first, Carrier: 1, ID: "a", Number: number(1), Kind: huanxin.Activated, At: start}}},
+			[]store.NumberRow{{Number: number(1), Standing: huanxin.Standing{Carrier: 7, Tenure: 5}, Head: first}})
+	})
+	const n = 8
+	seen := make([]int, n)
+	together(t, n, func(i int) error {
+		return s.Write(t.Context(), func(tx *store.Tx) error {
+			in, err := tx.AskIntake(number(1))
+			if err == nil {
+				err = tx.Await()
+			}
+			if err != nil {
+				return err
+			}
+			seen[i] = len(in.Earlier)
+			_, err = tx.InsertRequest(in, request(5), func(huanxin.RequestID) []byte { return []byte{1} })
+			return err
+		})
+	})
+	slices.Sort(seen)
+	equal(t, "how many each saw", seen, []int{0, 1, 2, 3, 4, 5, 6, 7})
 }

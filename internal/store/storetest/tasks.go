@@ -31,7 +31,7 @@ var stateTests = []sentence{
 func makeTasks(t testing.TB, tx *store.Tx, n int, tenure huanxin.TenureID) []huanxin.Task {
 	t.Helper()
 	r := request(tenure)
-	id, err := tx.InsertRequest(r, func(id huanxin.RequestID) []byte { return fmt.Appendf(nil, "sealed %d", id) })
+	id, err := tx.InsertRequest(nil, r, func(id huanxin.RequestID) []byte { return fmt.Appendf(nil, "sealed %d", id) })
 	must(t, err)
 	tasks := make([]huanxin.Task, n)
 	for i := range tasks {
@@ -271,8 +271,8 @@ func updates(t *testing.T, s *store.Store) {
 	second.State, second.StepAt = huanxin.TaskExpired, time.Time{}
 	write(t, s, func(tx *store.Tx) error { return tx.UpdateTasks([]store.TaskRow{second, first}) })
 	after := rowsOf(t, s, taskIDs(tasks))
-	equal(t, "the first", after[tasks[0].ID], first)
-	equal(t, "the second", after[tasks[1].ID], second)
+	equal(t, "the first", []any{after[tasks[0].ID].Task, after[tasks[0].ID].Answers}, []any{first.Task, first.Answers})
+	equal(t, "the second", []any{after[tasks[1].ID].Task, after[tasks[1].ID].Answers}, []any{second.Task, second.Answers})
 	equal(t, "the third", after[tasks[2].ID], rows[tasks[2].ID])
 	second.Pauses = nil
 	write(t, s, func(tx *store.Tx) error { return tx.UpdateTasks([]store.TaskRow{second}) })

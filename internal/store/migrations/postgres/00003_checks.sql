@@ -21,7 +21,14 @@ CREATE TABLE usage (
   changed    BIGINT NOT NULL,
   no_holder  BIGINT NOT NULL,
   unknown    BIGINT NOT NULL,
-  PRIMARY KEY (client, day)
+  PRIMARY KEY (day, client)
+);
+
+-- Up to which exchange of its usage each process of a hub has been counted, so that none is counted twice.
+CREATE TABLE usage_exchanges (
+  meter TEXT PRIMARY KEY,
+  seq   BIGINT NOT NULL,
+  at    BIGINT NOT NULL
 );
 
 -- The numbers an app uploaded for its replica, some thousands a row, sealed. A later row outweighs an earlier one.

@@ -21,8 +21,15 @@ CREATE TABLE usage (
   changed    INTEGER NOT NULL,
   no_holder  INTEGER NOT NULL,
   unknown    INTEGER NOT NULL,
-  PRIMARY KEY (client, day)
+  PRIMARY KEY (day, client)
 ) STRICT, WITHOUT ROWID;
+
+-- Up to which exchange of its usage each process of a hub has been counted, so that none is counted twice.
+CREATE TABLE usage_exchanges (
+  meter TEXT PRIMARY KEY,
+  seq   INTEGER NOT NULL,
+  at    INTEGER NOT NULL
+) STRICT;
 
 -- The numbers an app uploaded for its replica, some thousands a row, sealed. A later row outweighs an earlier one.
 CREATE TABLE replica_numbers (
