@@ -55,11 +55,11 @@ func errMalformedNumber() error {
 // NumberOf makes a Number of the digits that Digits gave. It panics on what no Number gives:
 // such a value in the store is damage.
 func NumberOf(digits uint64) Number {
-	n, err := ParseNumber("+" + strconv.FormatUint(digits, 10))
-	if err != nil {
+	const first, end, privacy = 10_000, 1_000_000_000_000_000, 86_700 // 5 digits, 16 digits
+	if digits < first || digits >= end && digits/(end/10_000) != privacy && digits/(end/1_000) != privacy {
 		panic("huanxin: the store holds digits that are no number")
 	}
-	return n
+	return Number{digits ^ mask}
 }
 
 // Digits gives the digits after the plus as an integer: the form the number log keeps.

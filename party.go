@@ -43,6 +43,8 @@ type Party struct {
 	Domains []string
 	// ReleaseDelay is how long after the first slot an app's results are first shown (DOMAIN.md §7 rule 4). Fixed per app.
 	ReleaseDelay time.Duration
+	// Replica is what an app's contract grants it of the number index.
+	Replica ReplicaGrant
 	// CoolingDays is how long a carrier freezes a cancelled number: at least 90.
 	CoolingDays int
 	// Contact is told of every step of the clock.

@@ -1,6 +1,7 @@
 package huanxin
 
 import (
+	"math"
 	"strings"
 	"time"
 )
@@ -56,6 +57,14 @@ func (s Since) Micros(p *Present) int64 {
 		return s.micros
 	}
 	return (int64(s.day)+1)*86_400_000_000 - 1 - p.offset
+}
+
+// Append appends T in the form that ParseSince reads: a date, or an instant in UTC.
+func (s Since) Append(b []byte) []byte {
+	if !s.exact {
+		return time.Unix(int64(s.day)*86400, 0).UTC().AppendFormat(b, time.DateOnly)
+	}
+	return time.UnixMicro(s.micros).UTC().AppendFormat(b, time.RFC3339Nano)
 }
 
 // At gives the instant that T stands for.
@@ -181,13 +190,24 @@ type Present struct {
 	zone   *time.Location
 	today  Day
 	latest int64 // microseconds: T beyond it lies in the future
-	offset int64 // microseconds that the zone is ahead of UTC now
+	// From first to last, microseconds, the zone has the same offset, in microseconds, as now.
+	first, last, offset int64
 }
 
 // PresentAt makes the present of an instant.
 func PresentAt(now time.Time, zone *time.Location) Present {
+	p := Present{now: now, zone: zone, today: DayOf(now, zone), latest: now.Add(MaxAhead).UnixMicro(),
+		first: math.MinInt64, last: math.MaxInt64}
+	start, end := now.In(zone).ZoneBounds()
+	if !start.IsZero() {
+		p.first = start.UnixMicro()
+	}
+	if !end.IsZero() {
+		p.last = end.UnixMicro() - 1
+	}
 	_, offset := now.In(zone).Zone()
-	return Present{now: now, zone: zone, today: DayOf(now, zone), latest: now.Add(MaxAhead).UnixMicro(), offset: int64(offset) * 1_000_000}
+	p.offset = int64(offset) * 1_000_000
+	return p
 }
 
 // Now gives the present instant.
@@ -205,6 +225,14 @@ func (s Since) future(p *Present) bool {
 func (s Since) dayIn(p *Present) Day {
 	if !s.exact {
 		return s.day
+	}
+	if p.first <= s.micros && s.micros <= p.last { // nearly all: a zone's rules are not looked up again
+		const day = 86400 * 1_000_000
+		d := (s.micros + p.offset) / day
+		if (s.micros+p.offset)%day < 0 {
+			d--
+		}
+		return Day(d)
 	}
 	return DayOf(time.UnixMicro(s.micros), p.zone)
 }

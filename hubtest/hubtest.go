@@ -46,6 +46,7 @@ type options struct {
 	log      io.Writer
 	inFlight int
 	stall    time.Duration
+	replica  int64
 }
 
 // Speed divides the durations of the service: 86,400 makes a day a second long. Timestamps stay real.
@@ -65,6 +66,9 @@ func InFlight(n int) Option { return func(o *options) { o.inFlight = n } }
 
 // Stall is how long a client may send nothing of a body or take nothing of an answer.
 func Stall(d time.Duration) Option { return func(o *options) { o.stall = d } }
+
+// ReplicaNumbers bounds how many numbers an app may upload for its replica.
+func ReplicaNumbers(n int64) Option { return func(o *options) { o.replica = n } }
 
 // Start runs a hub until the test ends, or Stop.
 func Start(t testing.TB, opts ...Option) *Hub {
@@ -109,6 +113,9 @@ func (o *options) config(t testing.TB) (server.Config, *slog.Logger) {
 	}
 	if o.stall > 0 {
 		cfg.Limits.Stall = server.Duration(o.stall)
+	}
+	if o.replica > 0 {
+		cfg.Limits.ReplicaNumbers = o.replica
 	}
 	if o.database != "" {
 		cfg.PostgresURLFile = secretFile(t, o.database)

@@ -37,6 +37,11 @@ func ReleaseDelay(d time.Duration) PartyOption {
 	return func(p *huanxin.Party) { p.ReleaseDelay = d }
 }
 
+// Replica is which replica of the number index an app's contract grants. Without it: none.
+func Replica(g huanxin.ReplicaGrant) PartyOption {
+	return func(p *huanxin.Party) { p.Replica = g }
+}
+
 // Credentials are what a client authenticates itself with.
 type Credentials struct{ ID, Secret string }
 
@@ -107,6 +112,12 @@ func (h *Hub) AddClient(id, party string, jwks []byte, scopes ...huanxin.Scope) 
 	h.must(err)
 	h.clients[id] = &Credentials{id, secret}
 	return *h.clients[id]
+}
+
+// Grant changes which replica of the number index an app's contract grants.
+func (h *Hub) Grant(app string, g huanxin.ReplicaGrant) {
+	h.t.Helper()
+	h.must(h.core.GrantReplica(h.t.Context(), core.Operator(), app, g))
 }
 
 // Limit sets what the client of a party may check, a second and a day; 0 is the hub's default, -1 no limit.

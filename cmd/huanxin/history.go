@@ -21,7 +21,7 @@ const historyForm = "import-history --in FILE [--hub URL] [--covered-since DATE]
 
 func importHistory(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("import-history", flag.ContinueOnError)
-	var hub hubFlags
+	var hub hubClient
 	hub.add(f)
 	o := history.Options{}
 	f.StringVar(&o.In, "in", "", "`file` of CSV with the columns number,tenure_started_at,origin; - is standard input, which cannot be gone on with")
@@ -43,13 +43,13 @@ func importHistory(ctx context.Context, args []string) error {
 			err = errors.New("standard input cannot be gone on with: --progress and --restart do not go with --in -")
 		}
 	}
-	if err == nil {
-		o.Client, o.Target, err = hubClient(&hub)
-	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "huanxin import-history:", err)
-		return errUsage
+		return usageError("import-history: " + err.Error())
 	}
+	if o.Client, err = hub.open(); err != nil {
+		return err
+	}
+	o.Target = hub.url + " as " + hub.id
 	say := wordsFor(os.Getenv)
 	bar := newProgressBar(os.Stderr, say, time.Now)
 	o.Tell, o.Waiting = bar.show, bar.waiting

@@ -35,9 +35,12 @@ func commands() []command {
 		{"serve", "run the hub", serve},
 		{"demo", "run a whole world to look at: the hub, four carriers, 239 apps, people", demo},
 		{"import-history", "load the present tenures that a carrier knows", importHistory},
+		{"check", "ask whether the holder of one number has changed since a time", check},
+		{"match", "reconcile an account base: which numbers changed hands since they were bound", reconcile},
 		{"party", "add, list or disable carriers, apps and regulators", party},
 		{"client", "add the programs of a party, or rotate their credentials", client},
 		{"key", "rotate the hub's signing key", key},
+		{"replica", "an app's local copy of the number index: upload numbers, pull, verify", replicaCommand},
 		{"version", "say which version this is", version},
 	}
 }

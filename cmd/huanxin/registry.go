@@ -51,7 +51,7 @@ func sub(ctx context.Context, name string, args []string, subs map[string]func(c
 
 func party(ctx context.Context, args []string) error {
 	return sub(ctx, "party", args, map[string]func(context.Context, []string) error{
-		"add": partyAdd, "list": partyList,
+		"add": partyAdd, "list": partyList, "replica": partyReplica,
 		"disable": func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "disable", true) },
 		"enable":  func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "enable", false) },
 	})
@@ -69,6 +69,7 @@ func partyAdd(ctx context.Context, args []string) error {
 	kinds := f.String("kinds", "unbind", "an app's kinds of task, separated by commas")
 	domains := f.String("domains", "", "an app's registered domains, separated by commas: its links lie on them")
 	f.DurationVar(&p.ReleaseDelay, "release-delay", 0, "from the first slot to the first showing of an app's results, if longer than the service's")
+	replica := f.String("replica", "none", "which replica of the number index an app's contract grants: none, uploaded (of numbers that it uploaded) or whole")
 	f.IntVar(&p.CoolingDays, "cooling-days", huanxin.MinCoolingDays, "how long a carrier freezes a cancelled number")
 	f.StringVar(&p.Contact.Name, "contact", "", "name of the person in charge")
 	f.StringVar(&p.Contact.Email, "contact-email", "", "their e-mail address")
@@ -79,6 +80,9 @@ func partyAdd(ctx context.Context, args []string) error {
 	}
 	p.ID = words[0]
 	if p.Kind, err = huanxin.ParsePartyKind(*kind); err != nil {
+		return err
+	}
+	if p.Replica, err = huanxin.ParseReplicaGrant(*replica); err != nil {
 		return err
 	}
 	if p.Kind == huanxin.AppParty {
@@ -115,7 +119,7 @@ func partyList(ctx context.Context, args []string) error {
 
 func listParties(w io.Writer, parties []*huanxin.Party) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tKIND\tSTATE\tCLASS\tTASKS\tRELEASE AFTER\tNAME")
+	fmt.Fprintln(t, "ID\tKIND\tSTATE\tCLASS\tTASKS\tREPLICA\tRELEASE AFTER\tNAME")
 	for _, p := range parties {
 		state := "active"
 		if p.Disabled {
@@ -129,7 +133,11 @@ func listParties(w io.Writer, parties []*huanxin.Party) error {
 		if p.ReleaseDelay > 0 {
 			delay = p.ReleaseDelay.Round(time.Second).String()
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s / %s\n", p.ID, p.Kind, state, p.Class, strings.Join(kinds, ","), delay, p.NameZh, p.NameEn)
+		replica := ""
+		if p.Kind == huanxin.AppParty {
+			replica = p.Replica.String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s / %s\n", p.ID, p.Kind, state, p.Class, strings.Join(kinds, ","), replica, delay, p.NameZh, p.NameEn)
 	}
 	return t.Flush()
 }
@@ -144,6 +152,23 @@ func partyDisable(ctx context.Context, args []string, verb string, disabled bool
 	}
 	return withHub(ctx, &flags, func(hub *core.Hub) error {
 		return hub.DisableParty(ctx, core.Operator(), words[0], disabled)
+	})
+}
+
+func partyReplica(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("party replica", flag.ContinueOnError)
+	var flags configFlags
+	flags.add(f)
+	words, err := parse(f, args, 2, "party replica ID none|uploaded|whole")
+	if err != nil {
+		return err
+	}
+	grant, err := huanxin.ParseReplicaGrant(words[1])
+	if err != nil {
+		return err
+	}
+	return withHub(ctx, &flags, func(hub *core.Hub) error {
+		return hub.GrantReplica(ctx, core.Operator(), words[0], grant)
 	})
 }
 

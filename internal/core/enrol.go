@@ -71,10 +71,10 @@ func (h *Hub) enrolParty(tx *store.Tx, now time.Time, entry store.AuditEntry, p 
 	if old := h.Party(p.ID); old != nil && old.Kind != p.Kind {
 		return huanxin.Errorf(huanxin.Conflict, "party_exists", "a party of another kind has this id")
 	}
-	if p.No, err = tx.PutParty(*p, now); err != nil {
+	if p.No, err = saveParty(tx, *p, now); err != nil {
 		return err
 	}
 	entry.Action, entry.Subject = "party.put", p.ID
-	entry.Detail = detail(map[string]any{"no": p.No, "kind": p.Kind.String(), "disabled": p.Disabled})
+	entry.Detail = partyDetail(p.No, p)
 	return tx.Audit(entry)
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/store"
 )
 
-// Options is what a Hub is made of. All of it is needed but Checks.
+// Options is what a Hub is made of. All of it is needed but Checks and ReplicaNumbers.
 type Options struct {
 	Store     *store.Store
 	Keys      *seal.Keys
@@ -29,6 +29,8 @@ type Options struct {
 	Durations huanxin.Durations
 	Log       *slog.Logger
 	Checks    CheckOptions
+	// ReplicaNumbers is how many numbers an app may upload for its replica; 0: 20 million.
+	ReplicaNumbers int64
 }
 
 // CheckOptions is how checks are answered.
@@ -65,6 +67,7 @@ type Hub struct {
 	meter        *metering.Meter
 	limits       CheckLimits
 	sequenced    chan struct{}
+	replicas     *replicas
 	closing      context.Context // done when the hub is closed
 	close        context.CancelFunc
 }
@@ -77,6 +80,7 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 	h := &Hub{store: o.Store, keys: o.Keys, calendar: o.Calendar, durations: o.Durations, log: o.Log, hint: make(chan struct{}, 1),
 		snapshotPath: o.Checks.Snapshot, lateAfter: o.Checks.LateAfter, sequenced: make(chan struct{}, 1)}
 	h.checking.covered.Store(&covered{})
+	h.replicas = newReplicas(o.ReplicaNumbers)
 	h.limits = o.Checks.Limits.orDefaults()
 	h.meter = metering.New(metering.Config{Zone: o.Calendar.Zone(), HalvingBytes: o.Checks.HalvingBytes, Exempt: o.Checks.Exempt})
 	h.closing, h.close = context.WithCancel(context.Background())
@@ -106,6 +110,8 @@ func (h *Hub) Close() error {
 	h.checking.verifying.Wait()
 	h.checking.saving.Lock()
 	defer h.checking.saving.Unlock()
+	h.replicas.use.Lock() // a pull ends early
+	defer h.replicas.use.Unlock()
 	h.checking.use.Lock()
 	defer h.checking.use.Unlock()
 	var errs []error

@@ -156,8 +156,8 @@ func (h *Hub) PutParty(ctx context.Context, who huanxin.Caller, p huanxin.Party,
 		if old := h.Party(p.ID); old != nil && old.Kind != p.Kind {
 			return huanxin.Errorf(huanxin.Conflict, "party_exists", "a party of another kind has this id")
 		}
-		no, err := tx.PutParty(p, now)
-		entry.Detail = detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled})
+		no, err := saveParty(tx, p, now)
+		entry.Detail = partyDetail(no, &p)
 		return err
 	})
 	if err != nil {
@@ -176,6 +176,10 @@ func checkParty(p *huanxin.Party, loopback bool) error {
 		return huanxin.BadField("kinds", "required", "an app serves at least one kind of task")
 	case p.Kind == huanxin.CarrierParty && p.CoolingDays < huanxin.MinCoolingDays:
 		return huanxin.BadField("cooling_days", "too_short", "a carrier freezes a cancelled number for at least 90 days")
+	case p.Kind != huanxin.AppParty && p.Replica != huanxin.NoReplica:
+		return huanxin.BadField("replica", "not_allowed", "only an app keeps a replica of the number index")
+	case p.Replica > huanxin.ReplicaWhole:
+		return huanxin.BadField("replica", "unknown_replica", "must be none, uploaded or whole")
 	case p.ReleaseDelay < 0:
 		return huanxin.BadField("release_delay", "negative", "a delay is not negative")
 	}
@@ -183,6 +187,32 @@ func checkParty(p *huanxin.Party, loopback bool) error {
 		return outbound.CheckURL(p.Contact.Webhook, loopback)
 	}
 	return nil
+}
+
+// saveParty writes a party. Where its contract grants no replica (any more), the numbers that it uploaded for one are not
+// needed any more and go (DOMAIN.md §7 rule 9).
+func saveParty(tx *store.Tx, p huanxin.Party, now time.Time) (huanxin.PartyNo, error) {
+	no, err := tx.PutParty(p, now)
+	if err != nil || p.Replica != huanxin.NoReplica {
+		return no, err
+	}
+	return no, tx.DropReplicaNumbers(no)
+}
+
+func partyDetail(no huanxin.PartyNo, p *huanxin.Party) string {
+	return detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled, "replica": p.Replica.String()})
+}
+
+// GrantReplica writes into the registry which replica an app's contract grants it. Without a grant the numbers that it
+// uploaded are gone.
+func (h *Hub) GrantReplica(ctx context.Context, who huanxin.Caller, id string, grant huanxin.ReplicaGrant) error {
+	p := h.Party(id)
+	if p == nil {
+		return notFound("party")
+	}
+	changed := *p
+	changed.Replica = grant
+	return h.PutParty(ctx, who, changed, true)
 }
 
 // DisableParty switches a party off or on again. Its tokens stop within 5 seconds.

@@ -89,11 +89,13 @@ func newHub(t testing.TB, s *store.Store, keys *seal.Keys) *world {
 func (w *world) again(checks core.CheckOptions) *world {
 	w.Helper()
 	h, err := core.New(context.Background(), core.Options{Store: w.store, Keys: w.keys, Calendar: huanxin.ChinaCalendar(),
-		Durations: huanxin.DefaultDurations(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Checks: checks})
+		Durations: huanxin.DefaultDurations(), Log: quiet(), Checks: checks})
 	must(w, err)
 	w.Cleanup(func() { must(w, h.Close()) })
 	return &world{TB: w.TB, Hub: h, store: w.store, keys: w.keys}
 }
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 // as gives a caller of a party with all scopes of its kind, or with those given.
 func (w *world) as(party string, scopes ...huanxin.Scope) huanxin.Caller {

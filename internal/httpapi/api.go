@@ -18,7 +18,7 @@ import (
 )
 
 // Version is that of the contract. It rises with every change of the OpenAPI document.
-const Version = "1.3.0"
+const Version = "1.4.0"
 
 const title = "huanxin 焕新"
 
@@ -36,7 +36,7 @@ type Options struct {
 func New(o Options) http.Handler {
 	issuer := &auth.Issuer{URL: o.Issuer, Ring: o.Ring, OpenBound: o.Hub.OpenBound}
 	verifier := auth.NewVerifier(issuer, o.Hub.Client)
-	a := &api{hub: o.Hub, zone: o.Hub.Calendar().Zone()}
+	a := &api{hub: o.Hub, zone: o.Hub.Calendar().Zone(), ring: o.Ring, issuer: o.Issuer}
 	token := &auth.TokenEndpoint{Issuer: issuer, Lookup: o.Hub.Client, Replay: o.Hub.UseAssertion, Refused: o.Hub.RefusedClient,
 		Bind: o.Hub.BindToken,
 		Fault: func(ctx context.Context, err error) {
@@ -134,12 +134,14 @@ type publicKey struct {
 
 // api is the handlers of what carriers and apps use.
 type api struct {
-	hub  *core.Hub
-	zone *time.Location // times are written in it
+	hub    *core.Hub
+	zone   *time.Location // times are written in it
+	ring   *auth.KeyRing  // signs manifests
+	issuer string
 }
 
 func (a *api) routes() []Route {
-	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.checkRoutes(), a.camaraRoutes())
+	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes())
 }
 
 // time writes an instant in the national time zone.

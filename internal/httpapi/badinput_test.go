@@ -67,7 +67,7 @@ func setStage(t *testing.T, w *world) *stage {
 	for _, c := range []string{"cmcc", "unicom"} {
 		w.Carrier(c)
 	}
-	w.App("shop", hubtest.Domains("shop.example"))
+	w.App("shop", hubtest.Domains("shop.example"), hubtest.Replica(huanxin.ReplicaUploaded))
 	w.App("bank", hubtest.Class("payment"))
 	w.App("calls", hubtest.Kinds(huanxin.StopContact))
 	w.App("gone")
@@ -126,6 +126,7 @@ func (s *stage) state() string {
 		"SELECT COUNT(*), SUM(cancelled_at), SUM(aborted_at), SUM(carrier) FROM requests",
 		"SELECT COUNT(*), SUM(state), SUM(open), SUM(outcome), SUM(reason), SUM(answers) FROM tasks",
 		"SELECT COUNT(*) FROM answers", "SELECT COUNT(*) FROM steps", "SELECT COUNT(*) FROM messages", "SELECT COUNT(*) FROM idempotency",
+		"SELECT COUNT(*), COALESCE(SUM(numbers), 0) FROM replica_numbers",
 		"SELECT COUNT(*), SUM(disabled) FROM parties", "SELECT COUNT(*), SUM(disabled) FROM clients", "SELECT COUNT(*) FROM signing_keys",
 	} {
 		rows, err := s.db.Query(q)
@@ -217,6 +218,9 @@ var endpoints = map[string]endpoint{
 	"POST /v1/answers":                            badAnswerLines,
 	"GET /v1/apps/self":                           nothingToSay,
 	"GET /v1/escalations":                         badEscalations,
+	"POST /v1/replica/numbers":                    badReplicaNumbers,
+	"POST /v1/replica/numbers/remove":             badReplicaNumbers,
+	"GET /v1/replica":                             badPulls,
 }
 
 // nothingToSay is an endpoint that takes no input of its own: what fits every endpoint is all there is.

@@ -63,6 +63,8 @@ var Codes = []CodeDoc{
 	{"unauthenticated", huanxin.Unauthenticated, "A bearer token is needed."},
 	{"invalid_token", huanxin.Unauthenticated, "The token is not valid, or not any more."},
 	{"insufficient_scope", huanxin.Forbidden, "The token lacks the scope, or the client's party is of another kind."},
+	{"no_contract", huanxin.Forbidden, "The registry holds no contract that grants this app a replica."},
+	{"too_many_numbers", huanxin.Refused, "The app's list for its replica is as long as it may be; the rest of the body was not looked at."},
 	{"not_found", huanxin.NotFound, "There is no such thing, or it belongs to someone else."},
 	{"method_not_allowed", huanxin.Invalid, "The path does not have this method (status 405); Allow says which it has."},
 

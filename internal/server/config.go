@@ -63,6 +63,8 @@ type Limits struct {
 	ReadHeader Duration `yaml:"read_header"`
 	Idle       Duration `yaml:"idle"`
 	Shutdown   Duration `yaml:"shutdown"`
+	// ReplicaNumbers is how many numbers an app may upload for its replica of the number index.
+	ReplicaNumbers int64 `yaml:"replica_numbers"`
 	// Stall is how long a client may send nothing of a body, or take nothing of an answer.
 	Stall Duration `yaml:"stall"`
 }
@@ -130,7 +132,7 @@ func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:8080", Data: "data", LogLevel: "info",
 		Limits: Limits{InFlight: 1024, ReadHeader: Duration(10 * time.Second), Idle: Duration(2 * time.Minute),
-			Shutdown: Duration(30 * time.Second), Stall: Duration(time.Minute)},
+			Shutdown: Duration(30 * time.Second), Stall: Duration(time.Minute), ReplicaNumbers: 20_000_000},
 	}
 }
 
@@ -178,7 +180,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("ops_listen: %q is no address of the form host:port", c.OpsListen)
 	case c.Data == "":
 		return errors.New("data: names the directory of the database and the keys")
-	case c.Limits.InFlight < 1 || c.Limits.ReadHeader <= 0 || c.Limits.Idle <= 0 || c.Limits.Shutdown <= 0 || c.Limits.Stall <= 0:
+	case c.Limits.InFlight < 1 || c.Limits.ReadHeader <= 0 || c.Limits.Idle <= 0 || c.Limits.Shutdown <= 0 || c.Limits.Stall <= 0 ||
+		c.Limits.ReplicaNumbers < 1:
 		return errors.New("limits: every limit is more than 0")
 	}
 	if c.Checks.GuardMB < 0 || c.Checks.Burst < 0 {

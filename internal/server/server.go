@@ -132,7 +132,8 @@ func openHub(ctx context.Context, cfg *Config, log *slog.Logger, db **store.Stor
 	if *db, err = store.Open(ctx, dsn); err != nil {
 		return nil, err
 	}
-	return core.New(ctx, core.Options{Store: *db, Keys: keys, Calendar: cal, Durations: cfg.durations(), Log: log, Checks: cfg.checks()})
+	return core.New(ctx, core.Options{Store: *db, Keys: keys, Calendar: cal, Durations: cfg.durations(), Log: log, Checks: cfg.checks(),
+		ReplicaNumbers: cfg.Limits.ReplicaNumbers})
 }
 
 // OpenHub opens a hub without serving it, for commands on the hub's machine. close releases it.

@@ -90,11 +90,21 @@ type movingWriter struct {
 // heldBack is less than net/http keeps of an answer before it writes anything to the connection, unless it is flushed.
 const heldBack = 1024
 
-func (w *movingWriter) Write(p []byte) (int, error) {
-	if w.bytes += len(p); w.bytes > heldBack {
-		w.until = extend(time.Now(), w.until, w.limit, w.c.SetWriteDeadline)
+// writePiece is how much of an answer is written under one deadline: a client that takes a long answer slowly, but takes it,
+// has its time, whatever is written at once.
+const writePiece = 64 << 10
+
+func (w *movingWriter) Write(p []byte) (n int, err error) {
+	for {
+		some := p[n:min(n+writePiece, len(p))]
+		if w.bytes += len(some); w.bytes > heldBack {
+			w.until = extend(time.Now(), w.until, w.limit, w.c.SetWriteDeadline)
+		}
+		m, err := w.ResponseWriter.Write(some)
+		if n += m; err != nil || n == len(p) {
+			return n, err
+		}
 	}
-	return w.ResponseWriter.Write(p)
 }
 
 // FlushError writes what was held back.

@@ -24,7 +24,7 @@ func party(id string) huanxin.Party {
 	return huanxin.Party{ID: id, Kind: huanxin.AppParty, NameZh: "应用", NameEn: "App", Class: "mail",
 		Kinds: []huanxin.TaskKind{huanxin.Unbind, huanxin.ClearLabel}, Domains: []string{"a.example", "b.example"},
 		ReleaseDelay: 90 * time.Minute, CoolingDays: 91,
-		Contact: huanxin.Contact{Name: "n", Email: "e", Webhook: "https://w.example/"}, Disabled: true}
+		Contact: huanxin.Contact{Name: "n", Email: "e", Webhook: "https://w.example/"}, Disabled: true, Replica: huanxin.ReplicaUploaded}
 }
 
 func client(id string, party huanxin.PartyNo) huanxin.Client {
@@ -50,7 +50,7 @@ func parties(t *testing.T, s *store.Store) {
 			return err
 		})
 	}
-	a.Class, a.Disabled, a.Kinds, a.Domains = "game", false, nil, nil
+	a.Class, a.Disabled, a.Kinds, a.Domains, a.Replica = "game", false, nil, nil, huanxin.ReplicaWhole
 	changed := a
 	changed.Kind = huanxin.RegulatorParty // not changed
 	write(t, s, func(tx *store.Tx) error {

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	hubapi "github.com/huanxin-platform/huanxin/client"
+	"github.com/huanxin-platform/huanxin/internal/auth"
+)
+
+// hubClient says which hub a command speaks to, and as whom: --hub, or the environment (API.md). Secrets come from the
+// environment alone, where other users of the machine do not see them.
+type hubClient struct {
+	url string
+	id  string
+}
+
+func (h *hubClient) add(f *flag.FlagSet) {
+	f.StringVar(&h.url, "hub", "", "`URL` of the hub; default: $HUANXIN_URL. As whom: $HUANXIN_CLIENT_ID and $HUANXIN_CLIENT_SECRET or $HUANXIN_CLIENT_KEY (a private key file)")
+}
+
+// open makes a client. It does not connect yet.
+func (h *hubClient) open() (*hubapi.Client, error) {
+	if h.url == "" {
+		h.url = os.Getenv("HUANXIN_URL")
+	}
+	h.url, h.id = strings.TrimSuffix(h.url, "/"), os.Getenv("HUANXIN_CLIENT_ID")
+	o := hubapi.Options{URL: h.url, ID: h.id, Secret: os.Getenv("HUANXIN_CLIENT_SECRET")}
+	keyFile := os.Getenv("HUANXIN_CLIENT_KEY")
+	switch {
+	case h.url == "":
+		return nil, usageError("which hub? Give --hub URL, or set HUANXIN_URL")
+	case h.id == "":
+		return nil, usageError("as whom? Set HUANXIN_CLIENT_ID")
+	case (o.Secret == "") == (keyFile == ""):
+		return nil, usageError("set either HUANXIN_CLIENT_SECRET or HUANXIN_CLIENT_KEY")
+	}
+	if keyFile != "" {
+		text, err := os.ReadFile(keyFile)
+		if err != nil {
+			return nil, err
+		}
+		key, err := auth.ParseClientKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", keyFile, err)
+		}
+		o.Assert = func(audience string, now time.Time) (string, error) { return auth.Assertion(key, h.id, audience, now) }
+	}
+	return hubapi.New(o), nil
+}
+
+// usageError explains a wrong use on standard error.
+func usageError(text string) error {
+	fmt.Fprintln(os.Stderr, "huanxin: "+text)
+	return errUsage
+}
+
+// progress shows on a terminal how far a long command is.
+type progress struct {
+	began, shown time.Time
+	on           bool
+}
+
+func newProgress() *progress {
+	info, err := os.Stderr.Stat()
+	return &progress{began: time.Now(), on: err == nil && info.Mode()&os.ModeCharDevice != 0}
+}
+
+// bytes shows how many bytes are through, a few times a second.
+func (p *progress) bytes(n int64) {
+	now := time.Now()
+	if !p.on || now.Sub(p.shown) < 250*time.Millisecond {
+		return
+	}
+	p.shown = now
+	fmt.Fprintf(os.Stderr, "\r%8.1f MB  %6.1f MB/s ", float64(n)/1e6, float64(n)/1e6/max(now.Sub(p.began).Seconds(), 0.001))
+}
+
+// done clears the line.
+func (p *progress) done() {
+	if p.on {
+		fmt.Fprint(os.Stderr, "\r                              \r")
+	}
+}

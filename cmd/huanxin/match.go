@@ -1,0 +1,235 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"sync/atomic"
+	"time"
+	_ "time/tzdata" // for --zone, on machines without one
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/index"
+	"github.com/huanxin-platform/huanxin/internal/index/replica"
+	"github.com/huanxin-platform/huanxin/internal/match"
+)
+
+const matchForm = `match --in FILE --out FILE [--unknown FILE] (--hub URL | --replica FILE [--hub URL]) [flags]
+
+Reads a CSV file with the columns account, number and bound_at, in any order, and further ones. Rows whose number changed hands since
+bound_at (CHANGED), or that nobody holds now (NO_HOLDER), go to --out as they are, with outcome and reason added; rows of which that
+cannot be told (UNKNOWN) go to --unknown. Unknown is never no.
+
+bound_at is 2024-01-01, 2024-01-01T10:00:00+08:00, or 2024-01-01 10:00:00 in --zone, each with a fraction of seconds or without. A date
+means its last instant in the hub's national time zone, so that what was bound on the day of a change is not taken for older: for signing
+somebody in that is too kind, and huanxin guard asks for both ends of the day. Empty, NULL, \N, 0000-00-00… and 0001-01-01… mean that it is not known.
+
+A run that was ended is gone on with by the same command. Exit code 3: done, with bad lines, which are listed.`
+
+// matchFlags are those of match.
+type matchFlags struct {
+	hub         hubClient
+	job         match.Job
+	zone        string
+	country     string
+	replica     string
+	unsigned    bool
+	giveUp      time.Duration
+	show, quiet bool
+}
+
+func (m *matchFlags) add(f *flag.FlagSet) {
+	m.hub.add(f)
+	f.StringVar(&m.job.In, "in", "", "CSV `FILE` of accounts; - is standard input")
+	f.StringVar(&m.job.Out, "out", "", "`FILE` for rows that changed; - is standard output")
+	f.StringVar(&m.job.Unknown, "unknown", "", "`FILE` for rows that cannot be told; without it they are only counted")
+	f.StringVar(&m.zone, "zone", "Asia/Shanghai", "time `zone` of date-times without an offset")
+	f.StringVar(&m.country, "country", "", "86: takes numbers without +86, too: 13800000001, 8613800000001")
+	f.StringVar(&m.replica, "replica", "", "answer from this `FILE` (huanxin replica pull); what it cannot decide is asked of --hub, if that is given")
+	f.BoolVar(&m.unsigned, "unsigned", false, "take a snapshot without a manifest as --replica: for tests and benchmarks, nobody vouches for it")
+	f.BoolVar(&m.job.Restart, "restart", false, "forget what an earlier run has done")
+	f.DurationVar(&m.giveUp, "give-up", 15*time.Minute, "how long to try while the hub does not answer")
+	f.DurationVar(&m.job.SafeEvery, "safe-every", 3*time.Second, "how much work may be lost when a run is killed")
+	f.BoolVar(&m.show, "progress", false, "show progress, on no terminal too")
+	f.BoolVar(&m.quiet, "quiet", false, "show neither progress nor summary")
+}
+
+func reconcile(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("match", flag.ContinueOnError)
+	var m matchFlags
+	m.add(f)
+	if _, err := parse(f, args, 0, matchForm); err != nil {
+		return err
+	}
+	if err := m.check(); err != nil {
+		return err
+	}
+	end, err := m.source(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	p := startMeter(&m)
+	m.job.Stdin, m.job.Stdout = os.Stdin, os.Stdout
+	m.job.Resumed = func(offset int64) {
+		p.resumed(offset)
+		if !m.quiet {
+			fmt.Fprintf(os.Stderr, say("从第 %d 字节继续\n", "going on at byte %d\n"), offset)
+		}
+	}
+	s, err := m.job.Run(ctx)
+	p.stop()
+	if err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("stopped after %d rows: the same command goes on from there", s.Summary.Rows)
+		}
+		return err
+	}
+	if !m.quiet {
+		w := io.Writer(os.Stdout)
+		if m.job.Out == "-" {
+			w = os.Stderr
+		}
+		printSummary(w, &s.Summary, p)
+	}
+	return listBad(&s.Summary, m.country)
+}
+
+// check judges the flags and makes options of them.
+func (m *matchFlags) check() error {
+	switch {
+	case m.job.In == "" || m.job.Out == "":
+		return usageError("match: give --in FILE and --out FILE; - is standard input or output")
+	case m.job.Unknown == "-":
+		return usageError("match: --unknown is a file")
+	case m.country != "" && m.country != "86":
+		return usageError("match: --country knows 86; write other numbers in E.164 form (+44…)")
+	case m.unsigned && m.replica == "":
+		return usageError("match: --unsigned goes with --replica")
+	}
+	m.job.Options.China = m.country == "86"
+	m.job.Options.Zone = huanxin.China
+	if m.zone != huanxin.China.String() {
+		zone, err := time.LoadLocation(m.zone)
+		if err != nil || m.zone == "" || m.zone == "Local" {
+			return usageError("match: --zone is a name such as Asia/Shanghai, Europe/Berlin or UTC")
+		}
+		m.job.Options.Zone = zone
+	}
+	m.job.Options.Progress = new(match.Progress)
+	return nil
+}
+
+// source says who answers. end gives up what that holds.
+func (m *matchFlags) source(ctx context.Context) (end func(), err error) {
+	o := &m.job.Options
+	end = func() {}
+	if m.replica == "" {
+		hub, err := m.openHub()
+		o.Source, o.BatchRows, o.Workers = hub, match.HubBatchRows, match.HubWorkers
+		m.job.Settings = "hub " + m.hub.url
+		return end, err
+	}
+	if m.hub.url != "" { // named, not from the environment: who asks a replica may not mean to ask a hub
+		hub, err := m.openHub()
+		if err != nil {
+			return end, err
+		}
+		// Most of the workers wait for the hub.
+		o.Undecided, o.Workers = hub, 32
+	}
+	m.job.Settings = "replica " + m.replica + " hub " + m.hub.url
+	r, closeReplica, err := m.openReplica(ctx)
+	if err == nil {
+		o.Source, end = r, func() { _ = closeReplica() }
+	}
+	return end, err
+}
+
+func (m *matchFlags) openHub() (*match.Hub, error) {
+	c, err := m.hub.open()
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(m.hub.url)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, usageError("match: the hub's URL begins with https:// or http://")
+	}
+	ip := net.ParseIP(u.Hostname())
+	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	var said atomic.Int64 // seconds: streams fail together
+	return &match.Hub{Client: c, Compress: !local, GiveUp: m.giveUp, Waiting: func(err error, pause time.Duration) {
+		if now := time.Now().Unix(); !m.quiet && said.Swap(now) != now {
+			fmt.Fprintf(os.Stderr, say("枢纽没有答复(%v),%v 后再试\n", "the hub does not answer (%v), trying again in %v\n"), err, pause.Round(100*time.Millisecond))
+		}
+	}}, nil
+}
+
+// openReplica opens the replica and reads it into memory. Where it is damaged it answers the rest.
+func (m *matchFlags) openReplica(ctx context.Context) (*match.Replica, func() error, error) {
+	if m.unsigned {
+		x, _, err := index.Open(m.replica)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", m.replica, err)
+		}
+		return &match.Replica{Marks: x, Present: huanxin.PresentAt(time.Now(), huanxin.China)}, x.Close, m.verified(ctx, x.Verify(ctx))
+	}
+	r, err := replica.Open(m.replica)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", m.replica, err)
+	}
+	return &match.Replica{Marks: r, AsOf: r.AsOf(), Uploaded: r.Scope() == huanxin.ReplicaUploaded,
+		Present: huanxin.PresentAt(time.Now(), r.Zone())}, r.Close, m.verified(ctx, r.Verify(ctx))
+}
+
+// verified says that a replica is damaged, which ends nothing.
+func (m *matchFlags) verified(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() == nil {
+		fmt.Fprintf(os.Stderr, "huanxin match: %s: %v; pull it again. What lies on damaged pages is not answered from it\n", m.replica, err)
+		return nil
+	}
+	return err
+}
+
+// listBad lists the bad lines, by number and code only, and gives errBadLines if there are any.
+func listBad(s *match.Summary, country string) error {
+	if s.Bad == 0 {
+		return nil
+	}
+	national := false
+	for _, b := range s.BadLines {
+		fmt.Fprintf(os.Stderr, "line %d: %s\n", b.Line, b.Code)
+		national = national || b.Code == "number_malformed"
+	}
+	if more := s.Bad - int64(len(s.BadLines)); more > 0 {
+		fmt.Fprintf(os.Stderr, "and %d more bad lines\n", more)
+	}
+	if national && country == "" {
+		fmt.Fprintln(os.Stderr, "numbers are taken in E.164 form (+8613800000001); with --country 86 also 13800000001 and 8613800000001")
+	}
+	return errBadLines
+}
+
+func printSummary(w io.Writer, s *match.Summary, p *meter) {
+	line := func(zh, en string, n int64) { fmt.Fprintf(w, "%s: %d\n", say(zh, en), n) }
+	line("行", "rows", s.Rows)
+	line("机主变了", "changed", s.Changed)
+	line("无人持有", "no holder", s.NoHolder)
+	line("没有变", "unchanged", s.Unchanged)
+	line("不知道", "unknown", s.Unknown)
+	for _, reason := range sortedKeys(s.Reasons) {
+		fmt.Fprintf(w, "  %s: %d\n", reason, s.Reasons[reason])
+	}
+	line("坏行", "bad lines", s.Bad)
+	fmt.Fprintf(w, "%s: %.0f\n", say("每秒行数", "rows a second"), p.rate())
+	asOf := fmt.Sprint(s.FirstAsOf)
+	if s.LastAsOf != s.FirstAsOf {
+		asOf = fmt.Sprintf("%d–%d", s.FirstAsOf, s.LastAsOf)
+	}
+	fmt.Fprintf(w, "%s: %s\n", say("号码日志位置", "as of"), cmp.Or(asOf, "0"))
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"sort"
+	"time"
+
+	hubapi "github.com/huanxin-platform/huanxin/client"
+	"github.com/huanxin-platform/huanxin/internal/index/replica"
+	"github.com/huanxin-platform/huanxin/internal/lines"
+)
+
+func replicaCommand(ctx context.Context, args []string) error {
+	return sub(ctx, "replica", args, map[string]func(context.Context, []string) error{
+		"upload": func(ctx context.Context, args []string) error {
+			return replicaNumbers(ctx, args, "upload", (*hubapi.Client).UploadReplica)
+		},
+		"remove": func(ctx context.Context, args []string) error {
+			return replicaNumbers(ctx, args, "remove", (*hubapi.Client).RemoveReplica)
+		},
+		"pull": replicaPull, "verify": replicaVerify, "info": replicaInfo,
+	})
+}
+
+func replicaNumbers(ctx context.Context, args []string, verb string, send func(*hubapi.Client, context.Context, string, io.Reader) (hubapi.Receipt, error)) error {
+	f := flag.NewFlagSet("replica "+verb, flag.ContinueOnError)
+	var hub hubClient
+	hub.add(f)
+	in := f.String("in", "", "CSV `FILE` with a column number; other columns stay here. - is standard input")
+	if _, err := parse(f, args, 0, "replica "+verb+" --in FILE"); err != nil {
+		return err
+	}
+	if *in == "" {
+		return usageError("replica " + verb + ": which file? Give --in FILE")
+	}
+	c, err := hub.open()
+	if err != nil {
+		return err
+	}
+	file := os.Stdin
+	if *in != "-" {
+		if file, err = os.Open(*in); err != nil {
+			return err
+		}
+		defer file.Close()
+	}
+	column, err := openColumn(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", *in, err)
+	}
+	got, err := send(c, ctx, "text/csv", column.body())
+	if err == nil {
+		err = column.err
+	}
+	if err != nil {
+		return err
+	}
+	for _, bad := range column.bad {
+		fmt.Fprintf(os.Stderr, "line %d: %s: %s\n", bad.Line, bad.Code, bad.Detail)
+	}
+	for _, r := range got.Rejected {
+		fmt.Fprintf(os.Stderr, "line %d: %s: %s\n", column.source(r.Line), r.Code, r.Detail)
+	}
+	refused := got.RejectedTotal + column.badTotal
+	fmt.Printf("%d accepted, %d repeated, %d refused (%s)\n", got.Accepted, got.Duplicates, refused, got.Receipt)
+	if refused > 0 {
+		return errBadLines
+	}
+	return nil
+}
+
+// column is the numbers of a CSV file as a body of one column: nothing else of the file leaves the machine.
+type column struct {
+	csv      *lines.CSV
+	sent     int64 // lines of the body
+	moved    []move
+	bad      []lines.BadLine // the first of those that are no row
+	badTotal int64
+	err      error // of the file
+}
+
+// move says that from a line of the body on, lines of the file are so many further down.
+type move struct{ line, by int64 }
+
+const maxBad = 10_000
+
+func openColumn(r io.Reader) (*column, error) {
+	csv, err := lines.NewCSV(r, 1<<20, lines.Header{Required: []string{"number"}, Extra: true})
+	return &column{csv: csv, sent: 1}, err
+}
+
+// body gives the column. It is read by one goroutine; what it found stands in c when reading has ended.
+func (c *column) body() io.Reader {
+	r, w := io.Pipe()
+	go func() {
+		c.err = c.write(w)
+		_ = w.CloseWithError(c.err)
+	}()
+	return r
+}
+
+func (c *column) write(w io.Writer) error {
+	out := bufio.NewWriterSize(w, 64<<10)
+	if _, err := out.WriteString("number\n"); err != nil {
+		return err
+	}
+	for {
+		line, row, err := c.csv.Next()
+		if bad, ok := errors.AsType[*lines.BadLine](err); ok {
+			if c.badTotal++; len(c.bad) < maxBad {
+				c.bad = append(c.bad, *bad)
+			}
+			continue
+		}
+		if err == io.EOF {
+			return out.Flush()
+		}
+		if err != nil {
+			return err
+		}
+		c.sent++
+		if by := line - c.sent; len(c.moved) == 0 && by != 0 || len(c.moved) > 0 && c.moved[len(c.moved)-1].by != by {
+			c.moved = append(c.moved, move{c.sent, by})
+		}
+		if _, err := out.Write(append(cell(row[0]), '\n')); err != nil {
+			return err
+		}
+	}
+}
+
+// cell gives a cell that is one line of the body, whatever is in it. What is no number is refused by the hub, by its line.
+func cell(text []byte) []byte {
+	if len(text) == 0 || len(text) > 64 || slices.ContainsFunc(text, func(b byte) bool { return b != '+' && (b < '0' || b > '9') }) {
+		return []byte("-")
+	}
+	return slices.Clone(text)
+}
+
+// source gives the line of the file that a line of the body came from.
+func (c *column) source(line int64) int64 {
+	i := sort.Search(len(c.moved), func(i int) bool { return c.moved[i].line > line })
+	if i == 0 {
+		return line
+	}
+	return line + c.moved[i-1].by
+}
+
+func replicaPull(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("replica pull", flag.ContinueOnError)
+	var hub hubClient
+	hub.add(f)
+	out := f.String("out", "", "`FILE` for the replica; FILE.manifest and FILE.jwks come beside it")
+	if _, err := parse(f, args, 0, "replica pull --out FILE"); err != nil {
+		return err
+	}
+	if *out == "" {
+		return usageError("replica pull: where to? Give --out FILE")
+	}
+	c, err := hub.open()
+	if err != nil {
+		return err
+	}
+	p := newProgress()
+	m, err := replica.Pull(ctx, c, *out, replica.Wanted{Issuer: hub.url, Audience: hub.id, Progress: p.bytes})
+	p.done()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s: %d numbers as of %d (%s, issued %s)\n", *out, m.Numbers, m.AsOf, m.Scope, time.Unix(m.IssuedAt, 0).Format(time.RFC3339))
+	return nil
+}
+
+func replicaVerify(ctx context.Context, args []string) error {
+	return withReplica(args, "verify", func(path string, r *replica.Replica) error {
+		if err := r.Verify(ctx); err != nil {
+			return err
+		}
+		fmt.Printf("%s: whole, and signed by %s\n", path, r.Manifest().Issuer)
+		return nil
+	})
+}
+
+func replicaInfo(_ context.Context, args []string) error {
+	return withReplica(args, "info", func(path string, r *replica.Replica) error {
+		m := r.Manifest()
+		fmt.Printf("hub      %s\nclient   %s\nissued   %s (%s ago)\nas of    %d\nscope    %s\nnumbers  %d\nzone     %s\nsize     %d\nsha256   %s\n",
+			m.Issuer, m.Audience, r.IssuedAt().In(r.Zone()).Format(time.RFC3339), time.Since(r.IssuedAt()).Round(time.Second), m.AsOf, m.Scope, m.Numbers,
+			m.Zone, m.Size, m.SHA256)
+		for _, carrier := range slices.Sorted(maps.Keys(m.Fresh)) {
+			fmt.Printf("fresh    %s until %s\n", carrier, m.Fresh[carrier].In(r.Zone()).Format(time.RFC3339))
+		}
+		return nil
+	})
+}
+
+func withReplica(args []string, verb string, f func(path string, r *replica.Replica) error) error {
+	flags := flag.NewFlagSet("replica "+verb, flag.ContinueOnError)
+	words, err := parse(flags, args, 1, "replica "+verb+" FILE")
+	if err != nil {
+		return err
+	}
+	r, err := replica.Open(words[0])
+	if err != nil {
+		return fmt.Errorf("%s: %w", words[0], err)
+	}
+	return errors.Join(f(words[0], r), r.Close())
+}

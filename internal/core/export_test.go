@@ -1,0 +1,40 @@
+package core
+
+import (
+	"context"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/index"
+	"github.com/huanxin-platform/huanxin/internal/store"
+)
+
+// SmallReplicaRows makes rows of uploaded numbers so short that a test of few numbers has many.
+func (h *Hub) SmallReplicaRows(n int) { h.replicas.row = n }
+
+// CompactReplica puts a party's rows together, all or those of its second half.
+func (h *Hub) CompactReplica(ctx context.Context, party huanxin.PartyNo, half bool) error {
+	var from int64
+	if half {
+		var heads []store.ReplicaRow
+		if err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
+			heads, err = tx.ReplicaHeads(party)
+			return err
+		}); err != nil || len(heads) == 0 {
+			return err
+		}
+		if mid := heads[len(heads)/2]; mid.ID != heads[0].ID {
+			from = mid.ID
+		}
+	}
+	_, err := h.compactReplica(ctx, party, from)
+	return err
+}
+
+// ManySmallRows is how many rows that are not full are put together.
+const ManySmallRows = manySmallRows
+
+// AnswerFrom puts an index in the place of the hub's own. The caller closes it.
+func (h *Hub) AnswerFrom(x *index.Index) (back func()) {
+	old := h.checking.index.Swap(&numberIndex{Index: x})
+	return func() { h.checking.index.Store(old) }
+}
