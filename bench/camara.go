@@ -114,7 +114,7 @@ func (w *world) camaraRound(ctx context.Context, addr string, first, n int, span
 func camaraRequests(token, addr string, first, n int) [][]byte {
 	requests := make([][]byte, camaraAsks)
 	for i := range requests {
-		body := `{"phoneNumber":"` + numberAt(first+rand.IntN(n)) + `","specifiedDate":"2020-0` + strconv.Itoa(1+i%9) + `-15"}`
+		body := `{"phoneNumber":"` + numberAt(first+rand.IntN(n)) + `","specifiedDate":"2020-0` + strconv.Itoa(1+i%4) + `-15"}` // few dates: many about one number are refused
 		requests[i] = []byte("POST /number-recycling/v0.2/check HTTP/1.1\r\nHost: " + addr + "\r\nUser-Agent: bench\r\nAuthorization: Bearer " + token +
 			"\r\nContent-Type: application/json\r\nx-correlator: b4333c46-49c0-4f62-80d7-f0ef930f1c46\r\nContent-Length: " +
 			strconv.Itoa(len(body)) + "\r\n\r\n" + body)
