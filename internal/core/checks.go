@@ -77,8 +77,12 @@ type Checks struct {
 	metered  metered
 
 	one struct { // room for a single check, as most calls have
-		digits [1]uint64
-		marks  [1]uint16
+		digits    [1]uint64
+		marks     [1]uint16
+		times     [1]int64
+		refused   [1]bool
+		outcomes  [1]huanxin.CheckOutcome
+		neverSeen [1]bool
 	}
 }
 
@@ -93,6 +97,7 @@ func (h *Hub) BeginChecks(ctx context.Context, who huanxin.Caller, scope huanxin
 	}
 	c := &Checks{h: h, who: who, scope: scope, client: h.snapshot().clients[who.Client]}
 	c.digits, c.marks = c.one.digits[:0], c.one.marks[:0]
+	c.metered = metered{times: c.one.times[:0], refused: c.one.refused[:0], outcomes: c.one.outcomes[:0], neverSeen: c.one.neverSeen[:0]}
 	return c, c.Renew(ctx)
 }
 
