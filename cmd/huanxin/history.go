@@ -52,9 +52,9 @@ func importHistory(ctx context.Context, args []string) error {
 	o.Target = hub.url + " as " + hub.id
 	say := wordsFor(os.Getenv)
 	bar := newProgressBar(os.Stderr, say, time.Now)
-	o.Tell, o.Waiting = bar.show, bar.waiting
+	o.Tell, o.Waiting = bar.tell, bar.waiting
 	res, err := history.Import(ctx, o)
-	bar.end()
+	bar.clear()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, say.broken+"\n", count(res.Lines()))
 		if o.Stdin == nil && res.Lines() > 0 {

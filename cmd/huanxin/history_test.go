@@ -154,7 +154,9 @@ func TestWrongUsesOfImportHistory(t *testing.T) {
 	s.env = append(all, "HUANXIN_CLIENT_SECRET=wrong")
 	s.run(1, "invalid_client", "", "import-history", "--in", "good.csv")
 	s.env = append(all, "HUANXIN_CLIENT_KEY=nothing.pem")
-	s.run(2, "no such file", "", "import-history", "--in", "good.csv")
+	s.run(2, "set either HUANXIN_CLIENT_SECRET or HUANXIN_CLIENT_KEY", "", "import-history", "--in", "good.csv")
+	s.env = append(s.env, "HUANXIN_CLIENT_SECRET=")
+	s.run(1, "no such file", "", "import-history", "--in", "good.csv")
 }
 
 func TestAnImportMayAuthenticateWithAKey(t *testing.T) {

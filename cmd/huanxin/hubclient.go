@@ -57,31 +57,3 @@ func usageError(text string) error {
 	fmt.Fprintln(os.Stderr, "huanxin: "+text)
 	return errUsage
 }
-
-// progress shows on a terminal how far a long command is.
-type progress struct {
-	began, shown time.Time
-	on           bool
-}
-
-func newProgress() *progress {
-	info, err := os.Stderr.Stat()
-	return &progress{began: time.Now(), on: err == nil && info.Mode()&os.ModeCharDevice != 0}
-}
-
-// bytes shows how many bytes are through, a few times a second.
-func (p *progress) bytes(n int64) {
-	now := time.Now()
-	if !p.on || now.Sub(p.shown) < 250*time.Millisecond {
-		return
-	}
-	p.shown = now
-	fmt.Fprintf(os.Stderr, "\r%8.1f MB  %6.1f MB/s ", float64(n)/1e6, float64(n)/1e6/max(now.Sub(p.began).Seconds(), 0.001))
-}
-
-// done clears the line.
-func (p *progress) done() {
-	if p.on {
-		fmt.Fprint(os.Stderr, "\r                              \r")
-	}
-}

@@ -14,30 +14,26 @@ import (
 
 // meter shows how far a run of match is.
 type meter struct {
-	progress  *match.Progress
-	began     time.Time
-	size      int64        // of the input; 0: not known
-	from      atomic.Int64 // bytes that an earlier run has done
-	terminal  bool
-	end       chan struct{}
-	ended     sync.WaitGroup
-	lastWidth int
+	progress *match.Progress
+	began    time.Time
+	size     int64        // of the input; 0: not known
+	from     atomic.Int64 // bytes that an earlier run has done
+	line     statusLine
+	end      chan struct{}
+	ended    sync.WaitGroup
 }
 
 // startMeter begins to measure, and to show where somebody looks.
 func startMeter(m *matchFlags) *meter {
-	p := &meter{progress: m.job.Options.Progress, began: time.Now(), end: make(chan struct{})}
+	p := &meter{progress: m.job.Options.Progress, began: time.Now(), line: newStatusLine(os.Stderr), end: make(chan struct{})}
 	if info, err := os.Stat(m.job.In); err == nil && info.Mode().IsRegular() {
 		p.size = info.Size()
 	}
-	if info, err := os.Stderr.Stat(); err == nil {
-		p.terminal = info.Mode()&os.ModeCharDevice != 0
-	}
-	if m.quiet || !p.terminal && !m.show {
+	if m.quiet || !p.line.terminal && !m.show {
 		return p
 	}
 	every := 5 * time.Second
-	if p.terminal {
+	if p.line.terminal {
 		every = 200 * time.Millisecond
 	}
 	p.ended.Go(func() {
@@ -49,7 +45,7 @@ func startMeter(m *matchFlags) *meter {
 				p.show()
 			case <-p.end:
 				p.show()
-				if p.terminal {
+				if p.line.terminal {
 					fmt.Fprintln(os.Stderr)
 				}
 				return
@@ -73,21 +69,13 @@ func (p *meter) rate() float64 {
 }
 
 func (p *meter) show() {
-	done := max(p.progress.Bytes.Load(), p.from.Load())
-	text := fmt.Sprintf("%.1f MB  %d rows  %.2f M rows/s", float64(done)/1e6, p.progress.Rows.Load(), p.rate()/1e6)
-	if p.size > 0 {
-		bytesPerSecond := float64(done-p.from.Load()) / max(time.Since(p.began).Seconds(), 1e-6)
-		text = fmt.Sprintf("%3.0f %%  %s", 100*float64(done)/float64(p.size), text)
-		if bytesPerSecond > 0 {
-			text += "  ETA " + time.Duration(float64(p.size-done)/bytesPerSecond*1e9).Round(time.Second).String()
-		}
+	done, from := max(p.progress.Bytes.Load(), p.from.Load()), p.from.Load()
+	gauge, left := distance{done: done, from: from, size: p.size, took: time.Since(p.began)}.gauge(p.line.terminal)
+	text := fmt.Sprintf("%s  %d rows  %.2f M rows/s", gauge, p.progress.Rows.Load(), p.rate()/1e6)
+	if left > 0 {
+		text += "  ETA " + left.String()
 	}
-	if p.terminal {
-		fmt.Fprintf(os.Stderr, "\r%-*s", p.lastWidth, text)
-		p.lastWidth = len(text)
-		return
-	}
-	fmt.Fprintln(os.Stderr, text)
+	p.line.show(text)
 }
 
 func sortedKeys(m map[string]int64) []string { return slices.Sorted(maps.Keys(m)) }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -15,27 +14,20 @@ const plainEvery = 10 * time.Second
 
 // progressBar shows how far an import is: a bar on a terminal, else a line now and then.
 type progressBar struct {
-	w        io.Writer
-	say      *words
-	now      func() time.Time
-	terminal bool
-	first    *history.At // where this run began
-	began    time.Time
-	told     time.Time
-	drawn    int // width of what stands in the terminal's line
+	statusLine
+	say   *words
+	now   func() time.Time
+	first *history.At // where this run began
+	began time.Time
+	told  time.Time
 }
 
 func newProgressBar(w io.Writer, say *words, now func() time.Time) *progressBar {
-	b := &progressBar{w: w, say: say, now: now}
-	if f, ok := w.(*os.File); ok {
-		info, err := f.Stat()
-		b.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
-	}
-	return b
+	return &progressBar{statusLine: newStatusLine(w), say: say, now: now}
 }
 
-// show draws where the import is.
-func (b *progressBar) show(at history.At) {
+// tell draws where the import is.
+func (b *progressBar) tell(at history.At) {
 	now := b.now()
 	if b.first == nil {
 		b.first, b.began, b.told = &at, now, now
@@ -45,33 +37,21 @@ func (b *progressBar) show(at history.At) {
 		}
 		return
 	}
-	if !b.terminal {
-		if now.Sub(b.told) >= plainEvery {
-			b.told = now
-			fmt.Fprintln(b.w, b.line(at, now))
-		}
+	if !b.terminal && now.Sub(b.told) < plainEvery {
 		return
 	}
-	text := b.line(at, now)
-	if at.Size > 0 {
-		const width = 24
-		full := int(width * at.Offset / at.Size)
-		text = "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "] " + text
-	}
-	b.clear()
-	b.drawn = len(text)
-	fmt.Fprint(b.w, text)
+	b.told = now
+	b.show(b.line(at, now))
 }
 
 // line says how far, how fast and how long it takes yet.
 func (b *progressBar) line(at history.At, now time.Time) string {
 	took := max(now.Sub(b.began), time.Millisecond)
 	perSecond := float64(at.Lines()-b.first.Lines()) / took.Seconds()
-	parts := []string{fmt.Sprintf("%.1f MB", float64(at.Offset)/1e6), fmt.Sprintf(b.say.lines, count(at.Lines())), fmt.Sprintf(b.say.rate, count(int64(perSecond)))}
-	if bytes := at.Offset - b.first.Offset; at.Size > 0 && bytes > 0 {
-		left := time.Duration(float64(took) / float64(bytes) * float64(at.Size-at.Offset))
-		parts[0] = fmt.Sprintf("%3d %%  %.1f / %.1f MB", 100*at.Offset/at.Size, float64(at.Offset)/1e6, float64(at.Size)/1e6)
-		parts = append(parts, fmt.Sprintf(b.say.left, left.Round(time.Second)))
+	gauge, left := distance{done: at.Offset, from: b.first.Offset, size: at.Size, took: took}.gauge(b.terminal)
+	parts := []string{gauge, fmt.Sprintf(b.say.lines, count(at.Lines())), fmt.Sprintf(b.say.rate, count(int64(perSecond)))}
+	if left > 0 {
+		parts = append(parts, fmt.Sprintf(b.say.left, left))
 	}
 	return strings.Join(parts, "  ")
 }
@@ -81,13 +61,3 @@ func (b *progressBar) waiting(err error, pause time.Duration) {
 	b.clear()
 	fmt.Fprintf(b.w, b.say.waiting+"\n", pause.Round(100*time.Millisecond), err)
 }
-
-// clear wipes the terminal's line.
-func (b *progressBar) clear() {
-	if b.terminal && b.drawn > 0 {
-		fmt.Fprint(b.w, "\r"+strings.Repeat(" ", b.drawn+8)+"\r")
-		b.drawn = 0
-	}
-}
-
-func (b *progressBar) end() { b.clear() }

@@ -168,9 +168,14 @@ func replicaPull(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	p := newProgress()
-	m, err := replica.Pull(ctx, c, *out, replica.Wanted{Issuer: hub.url, Audience: hub.id, Progress: p.bytes})
-	p.done()
+	line, began, shown := newStatusLine(os.Stderr), time.Now(), time.Time{}
+	m, err := replica.Pull(ctx, c, *out, replica.Wanted{Issuer: hub.url, Audience: hub.id, Progress: func(bytes int64) {
+		if now := time.Now(); line.terminal && now.Sub(shown) > 250*time.Millisecond {
+			shown = now
+			line.show(fmt.Sprintf("%.1f MB  %.1f MB/s", float64(bytes)/1e6, float64(bytes)/1e6/max(now.Sub(began).Seconds(), 0.001)))
+		}
+	}})
+	line.clear()
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/huanxin-platform/huanxin/client"
+	"github.com/huanxin-platform/huanxin/internal/resume"
 )
 
 // Options say what is loaded and how. Client and either In or Stdin are needed.
@@ -80,7 +81,7 @@ type Result struct {
 type importer struct {
 	Options
 	in       *input
-	progress *progress // nil: not resumable
+	progress *resume.File[state] // nil: not resumable
 	rejected *rejectedFile
 	at       state
 	encoder  *zstd.Encoder
@@ -149,14 +150,52 @@ func (im *importer) openFile() error {
 			path = im.In + ".progress"
 		}
 		im.in.size = info.Size()
-		if im.progress, err = newProgress(path, im.Target, im.In, f, info); err == nil && !im.Restart {
-			im.at, err = im.progress.load()
-		}
+		err = im.findProgress(path, f)
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
 	return nil
+}
+
+// findProgress reads how far an earlier run came, unless this one begins anew.
+func (im *importer) findProgress(path string, f *os.File) error {
+	print, err := resume.InputOf(f)
+	if err != nil {
+		return err
+	}
+	im.progress = &resume.File[state]{Path: path, Settings: im.Target, Other: "is of an import into another hub or as another client",
+		InputPath: im.In, Input: print}
+	if im.Restart {
+		return nil
+	}
+	at, found, err := im.progress.Load()
+	if err != nil || !found {
+		return err
+	}
+	if at.Offset < 0 || at.Offset > print.Size || at.RejectedBytes < 0 {
+		return im.progress.Refuse()
+	}
+	im.at = at
+	return nil
+}
+
+// save writes down how far the import is, where that can be gone on with.
+func (im *importer) save() error {
+	if im.progress == nil {
+		return nil
+	}
+	return im.progress.Store(im.at)
+}
+
+// state is how far an import is: everything before Offset was acknowledged.
+type state struct {
+	Totals
+	Offset int64 `json:"offset"`
+	Line   int64 `json:"line"` // how many physical lines that is
+	// RejectedBytes is how long the file of refused lines was then.
+	RejectedBytes int64 `json:"rejected_bytes"`
+	Done          bool  `json:"done"`
 }
 
 func (im *importer) close() error {
@@ -187,7 +226,7 @@ func (im *importer) load(ctx context.Context) error {
 		}
 		if err == io.EOF {
 			im.at.Done = true
-			return im.progress.store(&im.at)
+			return im.save()
 		}
 		if err := im.take(ctx, p); err != nil {
 			return err
@@ -220,7 +259,7 @@ func (im *importer) take(ctx context.Context, p piece) error {
 		}
 	}
 	im.at.Offset, im.at.Line = p.end, p.last
-	if err := im.progress.store(&im.at); err != nil {
+	if err := im.save(); err != nil {
 		return err
 	}
 	im.tell()

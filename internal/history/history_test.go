@@ -343,7 +343,7 @@ func TestProgressIsOfOneFileAndOneHub(t *testing.T) {
 		}
 	}
 	im.o.Target = "another"
-	refused("another hub", "is of an import into the hub")
+	refused("another hub", "is of an import into another hub")
 	im.o.Target = "the hub"
 	info, err := os.Stat(im.o.In)
 	must(t, err)
@@ -356,7 +356,7 @@ func TestProgressIsOfOneFileAndOneHub(t *testing.T) {
 	must(t, os.Chtimes(im.o.In, info.ModTime(), info.ModTime().Add(time.Second)))
 	refused("a touched file", "changed since")
 	path := im.o.In + ".progress"
-	for _, text := range []string{"", "{", "[]", `{"version":2}`, `{"version":1,"x":1}`} {
+	for _, text := range []string{"", "{", "[]", `{"version":1}`, `{"version":2,"x":1}`} {
 		must(t, os.WriteFile(path, []byte(text), 0o600))
 		refused(text, "no progress file of this version")
 	}
@@ -369,7 +369,7 @@ func TestProgressIsOfOneFileAndOneHub(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 || strings.Contains(string(text), "138000") {
 		t.Errorf("%v %v: %s", info.Mode(), err, text)
 	}
-	if _, err := os.Stat(path + ".next"); err == nil {
+	if _, err := os.Stat(path + ".new"); err == nil {
 		t.Error("something is left lying about")
 	}
 }

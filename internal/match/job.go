@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/huanxin-platform/huanxin/internal/resume"
 )
 
 // Job is a run on files. Outputs grow under temporary names, mode 0600 since they hold numbers, and get their own when they are
@@ -44,10 +46,18 @@ type job struct {
 	*Job
 	in        io.Reader
 	input     *os.File // nil: Stdin
-	print     fingerprint
+	progress  resume.File[safePoint]
 	resumable bool
 	out, rest output
 	saved     time.Time
+}
+
+// safePoint is what a progress file says.
+type safePoint struct {
+	Out      int64 `json:"out"` // lengths that are on stable storage
+	Unknown  int64 `json:"unknown"`
+	Complete bool  `json:"complete"` // only the outputs' names are missing
+	State    State `json:"state"`
 }
 
 // Run does the job, or the rest of it, and gives the state it reached, with an error too.
@@ -100,9 +110,12 @@ func (r *job) open() error {
 		r.input = nil
 		return r.distinct()
 	}
-	if r.print, err = fingerprintOf(f); err != nil {
+	print, err := resume.InputOf(f)
+	if err != nil {
 		return err
 	}
+	r.progress = resume.File[safePoint]{Path: r.Out + progress, Settings: r.settings(), InputPath: r.In, Input: print,
+		Other: "is of a run with other arguments; give the same ones to go on with it"}
 	return r.distinct()
 }
 
@@ -125,18 +138,18 @@ func (r *job) distinct() error {
 }
 
 // resume opens the outputs, and finds out whether there is a run to go on with.
-func (r *job) resume() (*saved, error) {
-	var from *saved
-	var err error
+func (r *job) resume() (from *safePoint, err error) {
 	if r.resumable && !r.Restart {
-		if from, err = r.load(); err != nil {
+		if last, found, err := r.progress.Load(); err != nil {
 			return nil, err
+		} else if found {
+			from = &last
 		}
 	}
 	if from != nil && from.Complete {
 		return from, nil
 	}
-	lengths := saved{}
+	lengths := safePoint{}
 	if from != nil {
 		lengths = *from
 		if _, err := r.input.Seek(from.State.Offset, io.SeekStart); err != nil {
@@ -173,7 +186,7 @@ func (r *job) save(s State, complete bool) error {
 	if err := r.sync(); err != nil {
 		return err
 	}
-	return r.store(&saved{Out: r.out.n, Unknown: r.rest.n, State: s, Complete: complete})
+	return r.progress.Store(safePoint{Out: r.out.n, Unknown: r.rest.n, State: s, Complete: complete})
 }
 
 func (r *job) sync() error {
@@ -197,7 +210,7 @@ func (r *job) interrupted(s State) {
 // finish gives complete outputs their names.
 func (r *job) finish(s State) error {
 	if r.input != nil {
-		if now, err := fingerprintOf(r.input); err != nil || now != r.print {
+		if now, err := resume.InputOf(r.input); err != nil || now != r.progress.Input {
 			return errors.Join(fmt.Errorf("%s changed while it was read; --restart begins anew", r.In), err)
 		}
 	}
@@ -222,7 +235,7 @@ func (r *job) publish() error {
 		if err := os.Rename(path+partial, path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
-		if err := syncDirectory(path); err != nil {
+		if err := resume.SyncDirectory(path); err != nil {
 			return err
 		}
 	}
@@ -232,7 +245,7 @@ func (r *job) publish() error {
 	if err := os.Remove(r.Out + progress); err != nil {
 		return err
 	}
-	return syncDirectory(r.Out)
+	return resume.SyncDirectory(r.Out)
 }
 
 func (r *job) close() {
@@ -317,14 +330,6 @@ func (o *output) close() {
 	if o.file != nil {
 		_ = o.file.Close()
 	}
-}
-
-func syncDirectory(of string) error {
-	d, err := os.Open(filepath.Dir(of))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // settings are everything that must be the same for a job to go on.
