@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -83,18 +84,33 @@ func checkNumbers(t *testing.T, d *demo) {
 	}
 	n := d.file.Numbers
 	for _, c := range []struct {
-		what Checkable
-		want string
+		what         Checkable
+		want, camara string
 	}{
-		{n.Unchanged, "UNCHANGED "}, {n.Changed, "CHANGED reassigned"}, {n.NoHolder, "NO_HOLDER "}, {n.Unknown, "UNKNOWN before_coverage"},
-		{n.NeverSeen, "UNKNOWN never_seen"}, {n.NotSupported, "UNKNOWN number_kind_unsupported"},
+		{n.Unchanged, "UNCHANGED ", `200 {"phoneNumberRecycled":false}`}, {n.Changed, "CHANGED reassigned", `200 {"phoneNumberRecycled":true}`},
+		{n.NoHolder, "NO_HOLDER ", `200 {"phoneNumberRecycled":true}`}, {n.Unknown, "UNKNOWN before_coverage", `400 "OUT_OF_RANGE"`},
+		{n.NeverSeen, "UNKNOWN never_seen", `404 "IDENTIFIER_NOT_FOUND"`},
+		{n.NotSupported, "UNKNOWN number_kind_unsupported", `422 "SERVICE_NOT_APPLICABLE"`},
 	} {
+		asked, err := http.NewRequestWithContext(t.Context(), "POST", d.hub.URL+"/number-recycling/v0.2/check",
+			strings.NewReader(fmt.Sprintf(`{"phoneNumber":%q,"specifiedDate":%q}`, c.what.Number, cmp.Or(c.what.Since, "2020-01-01"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked.Header.Set("Authorization", "Bearer "+token)
+		asked.Header.Set("Content-Type", "application/json")
+		said, err := http.DefaultClient.Do(asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(said.Body)
+		_ = said.Body.Close()
+		if status, body, _ := strings.Cut(c.camara, " "); fmt.Sprint(said.StatusCode) != status || !strings.Contains(string(text), body) {
+			t.Errorf("CAMARA: %d %s, want %s", said.StatusCode, text, c.camara)
+		}
 		var lines strings.Builder
 		for i := range 40 {
-			since := c.what.Since
-			if since == "" {
-				since = "2020-01-01"
-			}
+			since := cmp.Or(c.what.Since, "2020-01-01")
 			if i > 0 {
 				since = fmt.Sprintf("2019-06-%02d", 1+i%28)
 			}
