@@ -24,7 +24,7 @@ var rank = map[string]int{
 	"api": 1, "internal/audit": 1, "internal/auth": 1, "internal/index": 1, "internal/lines": 1,
 	"internal/metering": 1, "internal/outbound": 1, "internal/resume": 1, "internal/seal": 1, "internal/store": 1,
 	"internal/core": 2,
-	"internal/due": 3, "internal/feed": 3, "internal/httpapi": 3, "internal/web": 3,
+	"internal/due":  3, "internal/feed": 3, "internal/httpapi": 3, "internal/web": 3,
 	"internal/server": 4,
 
 	"client": 1, "agent": 2, "guard": 2, // for others to build on
