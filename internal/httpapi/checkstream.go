@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// checkBatch is how many lines are looked up at once: their cache misses overlap.
-	checkBatch = 256
+	// checkBatch is how many lines are looked up at once: their cache misses overlap, and locks are taken seldom.
+	checkBatch = 1024
 	// checkBlock is how much is handed to the connection at once.
 	checkBlock = 128 << 10
 	// maxKept is how much of the answers is kept for a client that does not read.
