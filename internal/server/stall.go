@@ -17,7 +17,8 @@ const (
 // than limit. Deadlines cost, so a small answer has one alone: net/http has none set when a request begins.
 func noStall(h http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		m := &moving{c: http.NewResponseController(w)}
+		m := &moving{controller: *http.NewResponseController(w)}
+		m.c = &m.controller
 		m.writer = movingWriter{ResponseWriter: w, c: m.c, limit: limit}
 		if r.Body != http.NoBody {
 			m.body = movingBody{ReadCloser: r.Body, c: m.c, limit: limit}
@@ -30,9 +31,10 @@ func noStall(h http.Handler, limit time.Duration) http.Handler {
 
 // moving is a request whose deadlines move.
 type moving struct {
-	c      *http.ResponseController
-	body   movingBody
-	writer movingWriter
+	controller http.ResponseController
+	c          *http.ResponseController
+	body       movingBody
+	writer     movingWriter
 }
 
 // end bounds what net/http does after the handler has returned: it waits for what is left of the body, and before that
