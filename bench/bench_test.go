@@ -22,7 +22,7 @@ func TestItRuns(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, want := range []string{"created", "listed", "answered", "whole way", "reported"} {
+			for _, want := range []string{"created", "listed", "answered", "whole way", "reported", "imported"} {
 				if !strings.Contains(out.String(), want) {
 					t.Errorf("it says nothing of %q:\n%s", want, out.String())
 				}

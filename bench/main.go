@@ -27,11 +27,12 @@ import (
 type options struct {
 	short   bool
 	engine  string // sqlite, postgres or all
-	only    string // tasks, events, camara, full or all
+	only    string // tasks, events, history, camara, full or all
 	profile string
 	repeat  int
 	tasks   int // in one round, a multiple of appCount
 	events  int // in one round
+	history int // lines in one round
 	fill    int // tasks that lie in the table before the round "full"
 }
 
@@ -39,11 +40,12 @@ func main() {
 	var o options
 	flag.BoolVar(&o.short, "short", false, "few rows: to see that it runs")
 	flag.StringVar(&o.engine, "engine", "all", "sqlite, postgres or all")
-	flag.StringVar(&o.only, "only", "all", "tasks, events, streams (checks), camara, full (PostgreSQL with -fill tasks in the table) or all")
+	flag.StringVar(&o.only, "only", "all", "tasks, events, history, streams (checks), camara, full (PostgreSQL with -fill tasks in the table) or all")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of this process to `FILE`")
 	flag.IntVar(&o.repeat, "repeat", 5, "how often each is measured")
 	flag.IntVar(&o.tasks, "tasks", 128_000, "tasks a round")
 	flag.IntVar(&o.events, "events", 400_000, "number events a round")
+	flag.IntVar(&o.history, "history", 1_000_000, "lines of history a round")
 	flag.IntVar(&o.fill, "fill", 2_000_000, "tasks in the table before full")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -56,7 +58,7 @@ func main() {
 
 func run(ctx context.Context, o options, out io.Writer, args string) (err error) {
 	if o.short {
-		o.repeat, o.tasks, o.events, o.fill = 1, 20*appCount, 4_000, 100*appCount
+		o.repeat, o.tasks, o.events, o.history, o.fill = 1, 20*appCount, 4_000, 4_000, 100*appCount
 	}
 	o.tasks -= o.tasks % appCount
 	o.fill -= o.fill % appCount
@@ -100,6 +102,11 @@ func measure(ctx context.Context, o options, engine string, out io.Writer) (err 
 	}
 	if o.wants("events") {
 		if err := w.rounds(ctx, o, out, "number events", w.eventRound); err != nil {
+			return err
+		}
+	}
+	if o.wants("history") {
+		if err := w.rounds(ctx, o, out, "history", w.historyRound); err != nil {
 			return err
 		}
 	}

@@ -41,6 +41,7 @@ type matchFlags struct {
 	unsigned    bool
 	giveUp      time.Duration
 	show, quiet bool
+	issued      time.Time // the replica: what came later is not in its answers
 }
 
 func (m *matchFlags) add(f *flag.FlagSet) {
@@ -85,7 +86,7 @@ func reconcile(ctx context.Context, args []string) error {
 	s, err := m.job.Run(ctx)
 	p.stop()
 	if err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && m.job.In != "-" && m.job.Out != "-" {
 			return fmt.Errorf("stopped after %d rows: the same command goes on from there", s.Summary.Rows)
 		}
 		return err
@@ -96,6 +97,9 @@ func reconcile(ctx context.Context, args []string) error {
 			w = os.Stderr
 		}
 		printSummary(w, &s.Summary, p)
+		if !m.issued.IsZero() {
+			fmt.Fprintf(w, "%s: %s\n", say("副本签发于", "replica issued"), m.issued.Format(time.RFC3339))
+		}
 	}
 	return listBad(&s.Summary, m.country)
 }
@@ -183,6 +187,7 @@ func (m *matchFlags) openReplica(ctx context.Context) (*match.Replica, func() er
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", m.replica, err)
 	}
+	m.issued = r.IssuedAt().In(r.Zone())
 	return &match.Replica{Marks: r, AsOf: r.AsOf(), Uploaded: r.Scope() == huanxin.ReplicaUploaded,
 		Present: huanxin.PresentAt(time.Now(), r.Zone())}, r.Close, m.verified(ctx, r.Verify(ctx))
 }

@@ -76,6 +76,23 @@ func TestAReplicaIsUploadedForPulledAndVerified(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 
+	h.refusesWrongUse(dir, secret)
+	for args, want := range map[string]string{"replica pull --out theirs": "no_contract", "replica upload --in gone.csv": "no_contract"} {
+		if code, out, errs := h.as(dir, "bank-1", theirs, strings.Fields(args)...); code != 1 || !strings.Contains(errs, want) {
+			t.Errorf("huanxin %s: exit %d: %s%s", args, code, out, errs)
+		}
+	}
+	does(t, dir, "party", "replica", "bank", "whole")
+	within5s(t, "the contract of bank holds", func() bool {
+		code, _, _ := h.as(dir, "bank-1", theirs, "replica", "pull", "--out", "theirs")
+		return code == 0
+	})
+}
+
+// refusesWrongUse runs what must fail, beside the replica "numbers".
+func (h *hub) refusesWrongUse(dir, secret string) {
+	t := h.t
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, "numbers"))
 	must(t, err)
 	text[len(text)/2] ^= 1
@@ -101,22 +118,12 @@ func TestAReplicaIsUploadedForPulledAndVerified(t *testing.T) {
 			t.Errorf("huanxin %s: exit %d, want %s: %s%s", args, code, want, out, errs)
 		}
 	}
-	for args, want := range map[string]string{"replica pull --out theirs": "no_contract", "replica upload --in gone.csv": "no_contract"} {
-		if code, out, errs := h.as(dir, "bank-1", theirs, strings.Fields(args)...); code != 1 || !strings.Contains(errs, want) {
-			t.Errorf("huanxin %s: exit %d: %s%s", args, code, out, errs)
-		}
-	}
 	if code, _, errs := run(t, dir, "replica", "pull", "--out", "x"); code != 2 || !strings.Contains(errs, "HUANXIN_URL") {
 		t.Errorf("without a hub: exit %d: %s", code, errs)
 	}
 	if code, _, errs := h.as(dir, "", "", "replica", "pull", "--out", "x"); code != 2 || !strings.Contains(errs, "HUANXIN_CLIENT_ID") {
 		t.Errorf("as nobody: exit %d: %s", code, errs)
 	}
-	does(t, dir, "party", "replica", "bank", "whole")
-	within5s(t, "the contract of bank holds", func() bool {
-		code, _, _ := h.as(dir, "bank-1", theirs, "replica", "pull", "--out", "theirs")
-		return code == 0
-	})
 }
 
 func must(t *testing.T, err error) {

@@ -82,9 +82,8 @@ func TestEveryRowOfTheTableOfAwkwardCasesIsAnsweredAsItSays(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		told := map[string]int{}
 		for _, r := range rows {
-			n, known := told[r[1]]
-			if !known {
-				n = 100 + len(told)
+			if _, known := told[r[1]]; !known {
+				n := 100 + len(told)
 				told[r[1]] = n
 				tell := awkward(w, n)[r[1]]
 				if tell == nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // Version is that of the contract. It rises with every change of the OpenAPI document.
-const Version = "1.4.0"
+const Version = "1.5.0"
 
 const title = "huanxin 焕新"
 

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -218,6 +219,8 @@ var endpoints = map[string]endpoint{
 	"POST /v1/answers":                            badAnswerLines,
 	"GET /v1/apps/self":                           nothingToSay,
 	"GET /v1/escalations":                         badEscalations,
+	"POST /v1/checks":                             badChecks,
+	"GET /v1/coverage":                            nothingToSay,
 	"POST /v1/replica/numbers":                    badReplicaNumbers,
 	"POST /v1/replica/numbers/remove":             badReplicaNumbers,
 	"GET /v1/replica":                             badPulls,
@@ -469,7 +472,7 @@ func badBodies(rt httpapi.Route, in maker) []bad {
 		with("nothing in it", 400, "required", `{}`),
 		with("an unknown member", 400, "unknown_member", `{"numbers":"+8613800138000"}`),
 		with("a number as a member", 400, "unknown_member", `{"+8613800138000":1}`),
-		with("too long", 413, "body_too_large", `{"`+strings.Repeat("x", 1<<20)),
+		with("too long", 413, "body_too_large", `{"`+strings.Repeat("x", int(cmp.Or(rt.Limit, 1<<20)))),
 		with("too long when unpacked", 413, "body_too_large", string(zeros(8<<20)), "Content-Encoding", "gzip"),
 	)
 }

@@ -358,7 +358,7 @@ func (c *csvChecks) cells(all [][]byte) (out []byte) {
 
 // appendCell quotes a cell where it must be (RFC 4180).
 func appendCell(out, cell []byte) []byte {
-	if bytes.IndexAny(cell, "\",\r\n") < 0 {
+	if !bytes.ContainsAny(cell, "\",\r\n") {
 		return append(out, cell...)
 	}
 	out = append(out, '"')

@@ -566,3 +566,33 @@ func TestASearchForNumbersRaisesAnAlert(t *testing.T) {
 		}
 	}
 }
+
+// badChecks are refused as a whole; TestLinesOfJSON… and TestRowsOfCSV… have the lines.
+func badChecks(s *stage) []bad {
+	ask := func(name string, code, at, contentType, body string) bad {
+		return bad{name, call{method: "POST", path: "/v1/checks", as: "shop", body: body,
+			header: map[string]string{"Content-Type": contentType}}, 400, code, at}
+	}
+	one := `{"number":"` + never + `","since":"2024-03-01"}`
+	doc := func(name, code, at, checks string) bad {
+		return ask(name, code, at, "application/json", `{"checks":[`+one+`,`+checks+`]}`)
+	}
+	return []bad{
+		ask("no checks", "required", "checks", "application/json", `{}`),
+		ask("checks that are null", "required", "checks", "application/json", `{"checks":null}`),
+		ask("checks that are an object", "wrong_type", "checks", "application/json", `{"checks":{}}`),
+		doc("a check that is a string", "wrong_type", "checks[1]", `"`+never+`"`),
+		doc("a check without a number", "required", "checks[1].number", `{"since":"2024-03-01"}`),
+		doc("a check without a time", "required", "checks[1].since", `{"number":"`+never+`"}`),
+		doc("a number that is one", "wrong_type", "checks[1].number", `{"number":8613800138000,"since":"2024-03-01"}`),
+		doc("a time that is a number", "wrong_type", "checks[1].since", `{"number":"`+never+`","since":1700000000}`),
+		doc("a further member", "unknown_member", "checks[1].account", `{"number":"`+never+`","since":"2024-03-01","account":1}`),
+		doc("a member twice", "duplicate_member", "checks[1].since", `{"number":"`+never+`","since":"2024-03-01","since":"2024-03-01"}`),
+		ask("too many", "too_many", "checks", "application/json", `{"checks":[`+strings.Repeat(one+",", 10_000)+one+`]}`),
+		ask("CSV without a header", "bad_header", "number", "text/csv", never+",2024-03-01\n"),
+		ask("CSV without a column", "bad_header", "since", "text/csv", "number,account\n"+never+",1\n"),
+		ask("CSV with a column twice", "bad_header", "number", "text/csv", "number,since,number\n"),
+		ask("CSV that is empty", "bad_header", "number", "text/csv", ""),
+		ask("CSV that is a picture", "bad_header", "line 1", "text/csv", "\x89PNG\r\n\x1a\n\x00\x00"),
+	}
+}

@@ -36,7 +36,6 @@ func (a *api) streamChecks(w http.ResponseWriter, r *http.Request, kind string) 
 		return err
 	}
 	rc := http.NewResponseController(w)
-	_ = rc.EnableFullDuplex() // HTTP/2 is so anyway, and a recorder in a test does not care
 	body, err := lines.Decompress(r.Header.Get("Content-Encoding"), r.Body)
 	if err != nil {
 		return err
@@ -65,6 +64,8 @@ func (a *api) streamChecks(w http.ResponseWriter, r *http.Request, kind string) 
 	if encoding != "" {
 		h.Set("Content-Encoding", encoding)
 	}
+	// Only now: a refusal is read more surely when net/http reads what is left of a body. HTTP/2 is so anyway.
+	_ = rc.EnableFullDuplex()
 	w.WriteHeader(http.StatusOK)
 	written := make(chan error, 1)
 	go func() { written <- s.queue.writeTo(w, rc, encoding) }()
@@ -214,15 +215,14 @@ func (s *checkStream) take(r *http.Request, n int) error {
 // answerQueue holds answers that the connection has not taken yet.
 type answerQueue struct {
 	sync.Mutex
-	more    sync.Cond // something to write, or the end
-	less    chan struct{}
-	blocks  [][]byte
-	kept    int
-	free    [][]byte
-	ended   bool
-	whole   bool  // ended as it should
-	failed  error // the connection is gone
-	overful bool
+	more   sync.Cond // something to write, or the end
+	less   chan struct{}
+	blocks [][]byte
+	kept   int
+	free   [][]byte
+	ended  bool
+	whole  bool  // ended as it should
+	failed error // the connection is gone
 }
 
 func newAnswerQueue() *answerQueue {

@@ -52,7 +52,7 @@ func TestAnIndexGrowsOverManyMappings(t *testing.T) {
 func TestOtherNumbersGrow(t *testing.T) {
 	x := index.New()
 	defer func() { _ = x.Close() }()
-	const count = 100_000
+	const count = 20_000
 	for i := range uint64(count) {
 		x.Set(442000000000+i*7, uint16(i%60000+1), uint16(i%3))
 		if i%2 == 1 {

@@ -25,7 +25,8 @@ type Hub struct {
 	Compress bool
 	// Pause is how long is waited before the first repetition; it doubles up to a minute. 0: a quarter of a second.
 	Pause time.Duration
-	// Stall is how long a hub that is being asked may be silent. 0: a minute.
+	// Stall is how long a hub that is being asked may be silent. 0: two minutes, since a hub lets a client wait that asks faster
+	// than it is entitled to, and sends answers by many at a time.
 	Stall time.Duration
 	// GiveUp is how long it is tried without any answer, and the longest Retry-After that is waited for. 0: 15 minutes.
 	GiveUp time.Duration
@@ -114,7 +115,7 @@ func passing(err error) bool {
 func (h *Hub) ask(ctx context.Context, b *Batch, from int) (n int, err error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	stall := orElse(h.Stall, time.Minute)
+	stall := orElse(h.Stall, 2*time.Minute)
 	watch := time.AfterFunc(stall, func() { stop(errStalled) })
 	defer watch.Stop()
 	defer func() {
@@ -132,16 +133,13 @@ func (h *Hub) ask(ctx context.Context, b *Batch, from int) (n int, err error) {
 		b.First = s.AsOf
 	}
 	b.Last = max(b.Last, s.AsOf)
-	r := bufio.NewReaderSize(s, 128<<10)
+	r := bufio.NewReaderSize(&noticed{s, func() { watch.Reset(stall) }}, 128<<10)
 	if line, err := r.ReadSlice('\n'); err != nil {
 		return 0, err
 	} else if string(trimEnding(line)) != "number,since,outcome,reason,error" {
 		return 0, fmt.Errorf("%w: other columns than were asked for", errAnswer)
 	}
 	for start := ends[0]; n < len(ends)-1; n++ {
-		if n%1024 == 0 {
-			watch.Reset(stall)
-		}
 		line, err := r.ReadSlice('\n')
 		if err != nil {
 			return n, err
@@ -154,6 +152,18 @@ func (h *Hub) ask(ctx context.Context, b *Batch, from int) (n int, err error) {
 	}
 	_, _ = io.Copy(io.Discard, r) // up to the end, so that the connection is used again
 	return n, nil
+}
+
+// noticed says that something came.
+type noticed struct {
+	io.Reader
+	came func()
+}
+
+func (n *noticed) Read(p []byte) (int, error) {
+	got, err := n.Reader.Read(p)
+	n.came()
+	return got, err
 }
 
 // questions writes the checks from one on as CSV, and gives where each line ends, that of the header first.

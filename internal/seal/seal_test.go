@@ -286,8 +286,8 @@ func BenchmarkUnseal(b *testing.B) {
 func TestTheNameOfANumbersHistoryIsKeyedAndNoLookUpValue(t *testing.T) {
 	k, other := Generate(), Generate()
 	a, b := number(t, "+8613800000001"), number(t, "+8613800000002")
-	if k.History(a) != k.History(a) || len(k.History(a)) != HistorySize {
-		t.Errorf("%q, then %q", k.History(a), k.History(a))
+	if first, again := k.History(a), k.History(a); first != again || len(first) != HistorySize {
+		t.Errorf("%q, then %q", first, again)
 	}
 	if k.History(a) == k.History(b) || k.History(a) == other.History(a) {
 		t.Error("two numbers, or two keys, have one value")

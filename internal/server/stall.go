@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A body may take so long, and longer by a second for each KiB of it that came: whoever drips one holds a place for little
-// more than bodyGrace, and a file of any length has its time.
+// So long a body may be waited for, and longer by a second for each KiB of it that came: whoever drips one holds a place for
+// little more than bodyGrace, and a file of any length has its time. How long the hub itself takes with what came does not count.
 const (
 	bodyGrace = 15 * time.Second
 	bodyRate  = 1024 // bytes a second
@@ -49,20 +49,17 @@ func (m *moving) end(limit time.Duration) {
 
 type movingBody struct {
 	io.ReadCloser
-	c     *http.ResponseController
-	limit time.Duration
-	until time.Time // the deadline that is set
-	began time.Time // when it was first asked for
-	bytes int64
-	ended bool
+	c      *http.ResponseController
+	limit  time.Duration
+	until  time.Time     // the deadline that is set
+	waited time.Duration // for the client
+	bytes  int64
+	ended  bool
 }
 
 // extend moves the deadline, but not past what the bytes that came have earned.
 func (b *movingBody) extend(now time.Time) {
-	if b.began.IsZero() {
-		b.began = now
-	}
-	earned := b.began.Add(bodyGrace + time.Duration(b.bytes)*time.Second/bodyRate).Sub(now)
+	earned := bodyGrace + time.Duration(b.bytes)*time.Second/bodyRate - b.waited
 	if earned < b.limit {
 		b.until = time.Time{}
 	}
@@ -70,8 +67,10 @@ func (b *movingBody) extend(now time.Time) {
 }
 
 func (b *movingBody) Read(p []byte) (int, error) {
-	b.extend(time.Now())
+	began := time.Now()
+	b.extend(began)
 	n, err := b.ReadCloser.Read(p)
+	b.waited += time.Since(began)
 	b.bytes += int64(n)
 	if err == io.EOF && !b.ended {
 		// net/http goes on reading to notice that the client is gone: a deadline there would look like that.

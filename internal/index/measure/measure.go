@@ -32,7 +32,7 @@ type Figures struct {
 	Flat         float64 // a bare loop over a []uint16 of the same size with the same numbers
 	FlatHuge     float64 // the same on huge pages
 	Carriers     float64
-	Apply        Took // a million random changes
+	Apply        Took // a million random changes, or as many as there are numbers
 }
 
 // Took is how long something took by the clock, and of how much time of all cores.
@@ -58,7 +58,7 @@ func (f Figures) String() string {
 	line("verified in %v cached, %v cold: %s", f.Cached.Verify, f.Cold.Verify, f.Opened)
 	line("looked up: %.1f M/s; a bare loop over a flat []uint16: %.1f M/s (%.2f of it), on huge pages %.1f M/s (%.2f of it)",
 		f.Lookups/1e6, f.Flat/1e6, f.Lookups/f.Flat, f.FlatHuge/1e6, f.Lookups/f.FlatHuge)
-	line("carriers: %.1f M/s; a million random changes: %v", f.Carriers/1e6, f.Apply)
+	line("carriers: %.1f M/s; %d random changes: %v", f.Carriers/1e6, min(1_000_000, f.Numbers), f.Apply)
 	return b.String()
 }
 
@@ -166,7 +166,7 @@ func open(path string, numbers int64, answers int, t *Took) (x *index.Index, err
 
 // rates measures look-ups and changes. Rounds of what is compared take turns.
 func (f *Figures) rates(x *index.Index) {
-	asked := make([]uint64, min(10_000_000, max(f.Numbers, 1_000_000)))
+	asked := make([]uint64, min(10_000_000, f.Numbers))
 	for i := range asked {
 		asked[i] = first + uint64(rand.Int64N(f.Numbers))
 	}
@@ -185,7 +185,7 @@ func (f *Figures) rates(x *index.Index) {
 		best(&f.Carriers, func() { x.Carriers(asked, values) })
 	}
 	for round := range 3 {
-		changes := make([]index.Change, 1_000_000)
+		changes := make([]index.Change, min(1_000_000, f.Numbers))
 		for i := range changes {
 			changes[i] = change(rand.Int64N(f.Numbers))
 			changes[i].Value = uint16(i%60_000 + 1)
