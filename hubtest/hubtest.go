@@ -112,7 +112,7 @@ func (o *options) config(t testing.TB) (server.Config, *slog.Logger) {
 		cfg.Limits.InFlight = o.inFlight
 	}
 	if o.stall > 0 {
-		cfg.Limits.Stall = server.Duration(o.stall)
+		cfg.Limits.Stall, cfg.Limits.ReadHeader = server.Duration(o.stall), server.Duration(max(o.stall, 2*time.Second))
 	}
 	if o.replica > 0 {
 		cfg.Limits.ReplicaNumbers = o.replica

@@ -246,6 +246,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           noStall(h, time.Duration(s.cfg.Limits.Stall)),
 		ReadHeaderTimeout: time.Duration(s.cfg.Limits.ReadHeader),
+		ReadTimeout:       readTimeout(time.Duration(s.cfg.Limits.ReadHeader), time.Duration(s.cfg.Limits.Stall)),
 		IdleTimeout:       time.Duration(s.cfg.Limits.Idle),
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken handshakes and the like

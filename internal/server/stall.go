@@ -14,13 +14,15 @@ const (
 )
 
 // noStall cuts off a client that sends its body too slowly, or sends nothing of it or takes nothing of its answer for longer
-// than limit. Deadlines cost, so a small answer has one alone: net/http has none set when a request begins.
+// than limit. Deadlines cost, so a small request has none of its own: for the first of its body holds the server's ReadTimeout
+// (readTimeout), which net/http sets and takes away in any case, and it has none for writing when a request begins.
 func noStall(h http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		m := &moving{c: http.NewResponseController(w)}
+		m := &moving{controller: *http.NewResponseController(w)}
+		m.c = &m.controller
 		m.writer = movingWriter{ResponseWriter: w, c: m.c, limit: limit}
 		if r.Body != http.NoBody {
-			m.body = movingBody{ReadCloser: r.Body, c: m.c, limit: limit}
+			m.body = movingBody{ReadCloser: r.Body, c: m.c, limit: limit, start: time.Now()}
 			r.Body = &m.body
 		}
 		defer m.end(limit)
@@ -28,11 +30,21 @@ func noStall(h http.Handler, limit time.Duration) http.Handler {
 	})
 }
 
+// soon is well within what readTimeout leaves of the time for a body when its handler begins.
+const soon = time.Second
+
+// readTimeout is how long net/http may wait for a header and the first of a body: after the slowest header that is
+// allowed, a client still has as long as it may stall.
+func readTimeout(header, limit time.Duration) time.Duration {
+	return header + max(soon, min(limit, bodyGrace))
+}
+
 // moving is a request whose deadlines move.
 type moving struct {
-	c      *http.ResponseController
-	body   movingBody
-	writer movingWriter
+	controller http.ResponseController
+	c          *http.ResponseController
+	body       movingBody
+	writer     movingWriter
 }
 
 // end bounds what net/http does after the handler has returned: it waits for what is left of the body, and before that
@@ -49,9 +61,11 @@ type movingBody struct {
 	io.ReadCloser
 	c      *http.ResponseController
 	limit  time.Duration
-	until  time.Time     // the deadline that is set
+	start  time.Time     // of the handler
+	until  time.Time     // the deadline that is set here
 	waited time.Duration // for the client
 	bytes  int64
+	begun  bool
 	ended  bool
 }
 
@@ -66,13 +80,19 @@ func (b *movingBody) extend(now time.Time) {
 
 func (b *movingBody) Read(p []byte) (int, error) {
 	began := time.Now()
-	b.extend(began)
+	if b.begun || began.Sub(b.start) > soon/2 {
+		b.extend(began)
+	}
+	b.begun = true
 	n, err := b.ReadCloser.Read(p)
-	b.waited += time.Since(began)
 	b.bytes += int64(n)
-	if err == io.EOF && !b.ended {
+	if err != io.EOF {
+		b.waited += time.Since(began)
+		return n, err
+	}
+	if b.ended = true; !b.until.IsZero() {
 		// net/http goes on reading to notice that the client is gone: a deadline there would look like that.
-		b.ended, b.until = true, time.Time{}
+		b.until = time.Time{}
 		_ = b.c.SetReadDeadline(time.Time{})
 	}
 	return n, err
