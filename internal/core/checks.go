@@ -30,7 +30,9 @@ type Checked struct {
 type numberIndex struct {
 	*index.Index
 	position atomic.Int64
-	holds    int64 // a batch without a position that it may hold already: until that has one, the index does not serve
+	holds    int64         // a batch without a position that may be known already: until that has one, the index does not serve
+	verified chan struct{} // closed when the snapshot that it was opened from has been verified, or found damaged; nil: it was built
+	gone     bool          // its memory is given back; guarded by checking.use
 }
 
 // covered is what the carriers have told, as far as the index holds it.
@@ -45,9 +47,9 @@ type checking struct {
 	building *numberIndex // that does not serve yet; guarded by follow
 	waiting  *waiting     // guarded by follow
 	saving   sync.Mutex   // held by the one who writes a snapshot
-	saved    int64        // position of the last snapshot; guarded by saving, but while the first is opened
+	saved    atomic.Int64 // position of the last snapshot
 
-	verifying sync.WaitGroup
+	behind sync.WaitGroup // what goes on behind, until the hub is closed
 }
 
 // waiting is coverage that holds only when the batches accepted before it was read are in the index.
@@ -153,8 +155,11 @@ func (c *Checks) decide(ctx context.Context, in []Check, out []Checked) error {
 		}
 		return c.ask(ctx, in, out)
 	}
-	if err := c.lookup(in); err != nil {
+	if there, err := c.lookup(in); err != nil {
 		return err
+	} else if !there {
+		c.index = nil
+		return c.decide(ctx, in, out)
 	}
 	for i := range in {
 		var decided bool
@@ -175,8 +180,8 @@ func (c *Checks) decide(ctx context.Context, in []Check, out []Checked) error {
 	return c.ask(ctx, in, out)
 }
 
-// lookup fills marks and, where they are needed, carriers.
-func (c *Checks) lookup(in []Check) error {
+// lookup fills marks and, where they are needed, carriers, unless the index was taken away meanwhile.
+func (c *Checks) lookup(in []Check) (there bool, err error) {
 	if cap(c.marks) < len(in) {
 		c.marks = make([]uint16, len(in))
 	}
@@ -188,13 +193,16 @@ func (c *Checks) lookup(in []Check) error {
 	c.h.checking.use.RLock()
 	defer c.h.checking.use.RUnlock()
 	if c.h.closing.Err() != nil {
-		return huanxin.Errorf(huanxin.Unavailable, "overloaded", "the hub is stopping")
+		return false, huanxin.Errorf(huanxin.Unavailable, "overloaded", "the hub is stopping")
+	}
+	if c.index.gone {
+		return false, nil
 	}
 	c.index.Lookup(c.digits, c.marks)
 	if wantCarriers {
 		c.index.Carriers(c.digits, c.carriers)
 	}
-	return nil
+	return true, nil
 }
 
 // ask answers the open checks from the store.

@@ -38,3 +38,9 @@ func (h *Hub) AnswerFrom(x *index.Index) (back func()) {
 	old := h.checking.index.Swap(&numberIndex{Index: x})
 	return func() { h.checking.index.Store(old) }
 }
+
+// IndexDamaged reports whether there is no index, or one that is damaged.
+func (h *Hub) IndexDamaged() bool {
+	x := h.checking.index.Load()
+	return x == nil || x.Damaged()
+}

@@ -3,7 +3,9 @@ package core
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math"
+	"os"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -24,19 +26,19 @@ func (h *Hub) Follow(ctx context.Context) error {
 	c.follow.Lock()
 	defer c.follow.Unlock()
 	x := c.index.Load()
-	if x != nil && x.Damaged() {
-		h.log.Error("the snapshot of the number index is damaged: it is built again from the log")
-		c.index.Store(nil) // the store answers; look-ups that are under way still use the old one
-		x = nil
-	}
-	if x == nil && c.building == nil {
-		var err error
-		if c.building, err = h.openIndex(ctx); err != nil {
-			return err
-		}
-	}
 	if x == nil {
 		x = c.building
+	}
+	if x != nil && x.Damaged() {
+		h.dropDamaged(x)
+		x = nil
+	}
+	if x == nil {
+		var err error
+		if x, err = h.openIndex(ctx); err != nil {
+			return err
+		}
+		c.building = x
 	}
 	firstWaiting, err := h.catchUp(ctx, x)
 	if err != nil || 0 < firstWaiting && firstWaiting <= x.holds {
@@ -45,6 +47,33 @@ func (h *Hub) Follow(ctx context.Context) error {
 	c.index.Store(x)
 	c.building = nil
 	return nil
+}
+
+// dropDamaged takes an index away whose snapshot was found damaged, and the snapshot too: the next one is built from the log, and
+// meanwhile the store answers. follow is held.
+func (h *Hub) dropDamaged(x *numberIndex) {
+	c := &h.checking
+	h.log.Error("the snapshot of the number index is damaged: the index is built again from the log, without it")
+	c.index.Store(nil)
+	c.building = nil
+	if err := os.Remove(h.snapshotPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		h.log.Error("the damaged snapshot could not be removed", "error", err)
+	}
+	c.saved.Store(0)
+	// Whoever still looks into it is waited for, and finds it gone afterwards.
+	c.behind.Go(func() {
+		<-x.verified
+		h.replicas.use.Lock()
+		defer h.replicas.use.Unlock()
+		c.saving.Lock()
+		defer c.saving.Unlock()
+		c.use.Lock()
+		defer c.use.Unlock()
+		x.gone = true
+		if err := x.Close(); err != nil {
+			h.log.Error("the memory of a damaged index could not be given back", "error", err)
+		}
+	})
 }
 
 // catchUp applies everything that has a position, and gives the first batch that still waits for one; 0: none does.

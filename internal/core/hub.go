@@ -107,7 +107,7 @@ func (h *Hub) Close() error {
 	h.close()
 	h.checking.follow.Lock()
 	defer h.checking.follow.Unlock()
-	h.checking.verifying.Wait()
+	h.checking.behind.Wait()
 	h.checking.saving.Lock()
 	defer h.checking.saving.Unlock()
 	h.replicas.use.Lock() // a pull ends early

@@ -56,10 +56,20 @@ func (h *Hub) openSnapshot(ctx context.Context) (*numberIndex, error) {
 	if err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
-	n := &numberIndex{Index: x}
+	n := &numberIndex{Index: x, verified: make(chan struct{})}
 	n.position.Store(position)
-	h.checking.saved = position
-	h.checking.verifying.Go(func() { h.verifySnapshot(n) })
+	// Until the first Follow the store answered, and knew what has no position yet: the index must not know less.
+	if err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
+		_, n.holds, err = tx.WaitingBatches()
+		return err
+	}); err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	h.checking.saved.Store(position)
+	h.checking.behind.Go(func() {
+		defer close(n.verified)
+		h.verifySnapshot(n)
+	})
 	return n, nil
 }
 
@@ -108,14 +118,17 @@ func (h *Hub) checkSnapshot(ctx context.Context, meta []byte) (position int64, e
 // SaveIndex writes a snapshot of the number index if that has moved since the last one, so that the next start need not build it.
 // Checks and the follower go on meanwhile.
 func (h *Hub) SaveIndex(ctx context.Context) error {
-	x := h.checking.index.Load()
-	if h.snapshotPath == "" || x == nil || x.Damaged() {
+	if h.snapshotPath == "" {
 		return nil
 	}
 	h.checking.saving.Lock()
 	defer h.checking.saving.Unlock()
+	x := h.checking.index.Load()
+	if x == nil || x.Damaged() {
+		return nil
+	}
 	position := x.position.Load()
-	if position == 0 || position == h.checking.saved {
+	if position == 0 || position == h.checking.saved.Load() {
 		return nil
 	}
 	m := snapshotMeta{Database: h.database, Zone: h.calendar.Zone().String(), Position: position}
@@ -147,6 +160,6 @@ func (h *Hub) SaveIndex(ctx context.Context) error {
 	if err := os.WriteFile(h.reachPath(), reach, 0o600); err != nil {
 		return err
 	}
-	h.checking.saved = position
+	h.checking.saved.Store(position)
 	return nil
 }
