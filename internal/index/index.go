@@ -74,7 +74,7 @@ type Index struct {
 }
 
 // New gives an empty index.
-func New() *Index { return newIndex(false) }
+func New() *Index { return newIndex(!offHeap) }
 
 // newIndex gives an empty index, off the Go heap or, so that the race detector sees its pages, on it.
 func newIndex(onHeap bool) *Index {
