@@ -46,6 +46,7 @@ type checking struct {
 	covered  atomic.Pointer[covered]
 	building *numberIndex // that does not serve yet; guarded by follow
 	waiting  *waiting     // guarded by follow
+	told     bool         // covered was stored once; guarded by follow
 	saving   sync.Mutex   // held by the one who writes a snapshot
 	saved    atomic.Int64 // position of the last snapshot
 
@@ -118,7 +119,9 @@ func (c *Checks) Renew(ctx context.Context) error {
 		return nil
 	}
 	return c.h.store.Read(ctx, func(tx *store.Tx) (err error) {
-		c.asOf, err = tx.LogHead()
+		if c.asOf, err = tx.LogHead(); err == nil {
+			c.covered, err = readCoverage(tx)
+		}
 		return err
 	})
 }
@@ -254,7 +257,9 @@ func (h *Hub) Coverage(ctx context.Context, who huanxin.Caller) (asOf int64, out
 	if i := h.checking.index.Load(); i != nil {
 		asOf = i.position.Load()
 	} else if err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
-		asOf, err = tx.LogHead()
+		if asOf, err = tx.LogHead(); err == nil {
+			c, err = readCoverage(tx)
+		}
 		return err
 	}); err != nil {
 		return 0, nil, err

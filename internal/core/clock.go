@@ -28,6 +28,11 @@ func (h *Hub) Lease(ctx context.Context, name, holder string, ttl time.Duration)
 	return mine, err
 }
 
+// DropLease ends a lease, whoever has it. Only who knows that its holder is gone may call it.
+func (h *Hub) DropLease(ctx context.Context, name string) error {
+	return h.store.Write(ctx, func(tx *store.Tx) error { return tx.DropLease(name) })
+}
+
 // Sequence gives waiting batches of the number log and entries of the audit log their positions, and says how many got one.
 func (h *Hub) Sequence(ctx context.Context, limit int) (n int, err error) {
 	err = h.store.Write(ctx, func(tx *store.Tx) (err error) {

@@ -41,7 +41,7 @@ func (h *Hub) Follow(ctx context.Context) error {
 		c.building = x
 	}
 	firstWaiting, err := h.catchUp(ctx, x)
-	if err != nil || 0 < firstWaiting && firstWaiting <= x.holds {
+	if err != nil || 0 < firstWaiting && firstWaiting <= x.holds || !c.told {
 		return err
 	}
 	c.index.Store(x)
@@ -125,14 +125,15 @@ func (h *Hub) catchUp(ctx context.Context, x *numberIndex) (firstWaiting int64, 
 // publishCoverage lets coverage be seen when all that the carrier told before it stands in the index: first is the first batch that
 // still waits for its position.
 func (h *Hub) publishCoverage(told waiting, first int64) {
+	c := &h.checking
 	if first == 0 { // nothing waits: what was read now holds
-		h.checking.covered.Store(&told.covered)
-		h.checking.waiting = nil
+		c.covered.Store(&told.covered)
+		c.waiting, c.told = nil, true
 		return
 	}
-	if w := h.checking.waiting; w != nil && w.batch < first {
-		h.checking.covered.Store(&w.covered)
-		h.checking.waiting = nil
+	if w := c.waiting; w != nil && w.batch < first {
+		c.covered.Store(&w.covered)
+		c.waiting, c.told = nil, true
 	}
 	if h.checking.waiting == nil {
 		h.checking.waiting = &told

@@ -35,10 +35,13 @@ const (
 
 // Options is what the loops need. All of it is needed but Registry, without which there are no metrics.
 type Options struct {
-	Hub      *core.Hub
-	Ring     *auth.KeyRing // kept up to date from the store
-	Client   *http.Client  // for contacts' webhooks: one of internal/outbound
-	Issuer   string
+	Hub    *core.Hub
+	Ring   *auth.KeyRing // kept up to date from the store
+	Client *http.Client  // for contacts' webhooks: one of internal/outbound
+	Issuer string
+	// Alone says that no other hub is on the database, so that a lease which one left behind when it was killed is nobody's:
+	// what was acknowledged then would else show in checks only when it runs out.
+	Alone    bool
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 }
@@ -62,6 +65,11 @@ func New(o Options) *Loops {
 
 // Run runs all loops until ctx is done, and returns when the last has stopped.
 func (l *Loops) Run(ctx context.Context) {
+	if l.Alone {
+		if err := l.Hub.DropLease(ctx, "due"); err != nil && ctx.Err() == nil {
+			l.Log.Error("a lease that was left behind could not be dropped", "error", err)
+		}
+	}
 	var wg sync.WaitGroup
 	for _, loop := range []struct {
 		name   string

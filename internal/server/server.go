@@ -92,7 +92,8 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.loops = due.New(due.Options{Hub: s.Hub, Ring: ring, Issuer: s.URL, Log: s.log, Registry: registry,
+	s.loops = due.New(due.Options{Hub: s.Hub, Ring: ring, Issuer: s.URL, Alone: s.Hub.Engine() == "sqlite", // by the lock of the data directory
+		Log: s.log, Registry: registry,
 		Client: outbound.Client(outbound.Options{AllowLoopback: s.cfg.AllowLoopback})})
 	s.api = httpapi.New(httpapi.Options{Hub: s.Hub, Ring: ring, Issuer: s.URL, Log: s.log, Registry: registry,
 		InFlight: s.cfg.Limits.InFlight})

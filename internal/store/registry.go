@@ -172,6 +172,12 @@ func (t *Tx) Lease(name, holder string, now time.Time, ttl time.Duration) (bool,
 	return n == 1, err
 }
 
+// DropLease ends a lease, whoever has it.
+func (t *Tx) DropLease(name string) error {
+	_, err := t.exec("DELETE FROM leases WHERE name = $1", name)
+	return err
+}
+
 // Setting gives the value that a name was given first: value, unless it has one already.
 func (t *Tx) Setting(name, value string) (string, error) {
 	if _, err := t.exec("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", name, value); err != nil {
