@@ -73,32 +73,23 @@ func quotaExceeded(wait time.Duration) *huanxin.Error {
 // PaceChunk is how many checks, at most most, a stream best asks Pace for.
 func (c *Checks) PaceChunk(most int) int { return c.rate().Chunk(most) }
 
-// Pace asks for the next n checks of a stream. It waits until the client's rate allows them, and says how many the day's quota
-// leaves; an error beside it, for the others, is a refusal of kind Limited: quota_exceeded.
-func (c *Checks) Pace(ctx context.Context, n int) (granted int, refused *huanxin.Error, err error) {
-	for {
-		wait := c.h.meter.Pace(c.who.Client, c.rate(), n, now())
-		if wait == 0 {
-			break
-		}
-		timer := time.NewTimer(min(wait, time.Second))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return 0, nil, ctx.Err()
-		case <-timer.C:
-		}
-	}
+// Pace asks for the next n checks of a stream. At zero the client's rate allows them; else the stream asks again after wait.
+func (c *Checks) Pace(n int) (wait time.Duration) {
+	return c.h.meter.Pace(c.who.Client, c.rate(), n, now())
+}
+
+// Spend takes as many of n checks as the day's quota leaves. For the others there is a refusal of kind Limited: quota_exceeded.
+func (c *Checks) Spend(n int) (granted int, refused *huanxin.Error) {
 	at := now()
 	remaining, wait, ok := c.h.meter.Spend(c.who.Client, c.quota(), int64(n), at)
 	if ok {
-		return n, nil, nil
+		return n, nil
 	}
 	granted = int(min(remaining, int64(n)))
 	if _, _, ok := c.h.meter.Spend(c.who.Client, c.quota(), int64(granted), at); !ok {
 		granted = 0 // another call took it
 	}
-	return granted, quotaExceeded(wait), nil
+	return granted, quotaExceeded(wait)
 }
 
 var errTooManyTimes = &huanxin.Error{Kind: huanxin.Limited, Code: "too_many_times", RetryAfter: metering.HalvingDays * 24 * time.Hour,

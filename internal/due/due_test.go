@@ -370,3 +370,24 @@ func TestAFailedTaskIsQueuedAgainAfterItsBackOffAndOldKeysAreForgotten(t *testin
 		}))
 	})
 }
+
+func TestALeaseThatAKilledHubLeftBehindHoldsNothingUpWhereNoOtherCanBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, huanxin.DefaultDurations())
+		w.begin()
+		ctx := context.Background()
+		for _, alone := range []bool{false, true} {
+			if mine, err := w.Lease(ctx, "due", "a killed hub", 3*time.Second); err != nil || !mine {
+				t.Fatal(mine, err)
+			}
+			l := w.loops()
+			l.Alone = alone
+			run(l, time.Second)
+			waiting, err := w.Unsequenced(ctx)
+			must(t, err)
+			if (waiting == 0) != alone {
+				t.Errorf("alone %v: %d wait for a position", alone, waiting)
+			}
+		}
+	})
+}

@@ -30,13 +30,15 @@ type Options struct {
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 	InFlight int // how many requests are answered at once
+	// Stopping is closed when the hub begins to stop: streams end then. nil: never.
+	Stopping <-chan struct{}
 }
 
 // New gives the hub's API: every path of the contract behind the front that counts, bounds and logs.
 func New(o Options) http.Handler {
 	issuer := &auth.Issuer{URL: o.Issuer, Ring: o.Ring, OpenBound: o.Hub.OpenBound}
 	verifier := auth.NewVerifier(issuer, o.Hub.Client)
-	a := &api{hub: o.Hub, zone: o.Hub.Calendar().Zone(), ring: o.Ring, issuer: o.Issuer}
+	a := &api{hub: o.Hub, zone: o.Hub.Calendar().Zone(), ring: o.Ring, issuer: o.Issuer, stopping: o.Stopping}
 	token := &auth.TokenEndpoint{Issuer: issuer, Lookup: o.Hub.Client, Replay: o.Hub.UseAssertion, Refused: o.Hub.RefusedClient,
 		Bind: o.Hub.BindToken,
 		Fault: func(ctx context.Context, err error) {
@@ -138,6 +140,9 @@ type api struct {
 	zone   *time.Location // times are written in it
 	ring   *auth.KeyRing  // signs manifests
 	issuer string
+
+	streams  streams
+	stopping <-chan struct{}
 }
 
 func (a *api) routes() []Route {

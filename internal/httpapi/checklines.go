@@ -16,6 +16,7 @@ import (
 
 // checkLine is one line on its way through: what comes back of it, to which the answer is added.
 type checkLine struct {
+	line  int64 // the physical one
 	check core.Check
 	kept  []byte // NDJSON: the object without its end and without what is added; CSV: the row
 	err   *huanxin.Error
@@ -62,8 +63,8 @@ func newJSONChecks(body io.Reader) *jsonChecks { return &jsonChecks{lines: lines
 func (c *jsonChecks) ready() bool { return c.lines.Ready() }
 
 func (c *jsonChecks) next(l *checkLine) error {
-	_, text, err := c.lines.Next()
-	*l = checkLine{}
+	line, text, err := c.lines.Next()
+	*l = checkLine{line: line}
 	if bad, ok := errors.AsType[*lines.BadLine](err); ok {
 		l.err = huanxin.Errorf(huanxin.Invalid, bad.Code, bad.Detail)
 		return nil
@@ -221,26 +222,11 @@ func decodeCheck(text []byte) (number, since, kept []byte, e *huanxin.Error) {
 		}
 		kept = append(append(append(kept, quoted...), ':'), value...)
 	}
-	if number, e = stringMember(members, "number"); e != nil {
+	if number, e = stringOf(members["number"], "number"); e != nil {
 		return nil, nil, kept, e
 	}
-	since, e = stringMember(members, "since")
+	since, e = stringOf(members["since"], "since")
 	return number, since, kept, e
-}
-
-func stringMember(members map[string]jsontext.Value, name string) ([]byte, *huanxin.Error) {
-	v, there := members[name]
-	switch {
-	case !there || v.Kind() == 'n':
-		return nil, huanxin.Errorf(huanxin.Invalid, "required", name+": must be given")
-	case v.Kind() != '"':
-		return nil, huanxin.Errorf(huanxin.Invalid, "wrong_type", name+": must be a string")
-	}
-	plain, err := jsontext.AppendUnquote(nil, v)
-	if err != nil {
-		return nil, refusal(decodeError(v, err))
-	}
-	return plain, nil
 }
 
 func (c *jsonChecks) begin(out []byte) []byte { return out }
@@ -252,7 +238,7 @@ func (c *jsonChecks) answer(out []byte, l *checkLine, a *core.Checked) []byte {
 		out = append(out, ',')
 	}
 	if e := cmpErr(l.err, a.Err); e != nil {
-		return appendJSONError(out, e)
+		return appendJSONError(out, e, l.line)
 	}
 	out = append(append(out, `"outcome":"`...), a.Outcome.String()...)
 	if a.Reason != "" {
@@ -269,8 +255,10 @@ func cmpErr(line, answer *huanxin.Error) *huanxin.Error {
 	return answer
 }
 
-func appendJSONError(out []byte, e *huanxin.Error) []byte {
-	text, err := json.Marshal(checkErrorOf(e))
+func appendJSONError(out []byte, e *huanxin.Error, line int64) []byte {
+	told := checkErrorOf(e)
+	told.Line = line
+	text, err := json.Marshal(told)
 	if err != nil {
 		text = []byte(`{"code":"internal","detail":""}`)
 	}
@@ -278,7 +266,7 @@ func appendJSONError(out []byte, e *huanxin.Error) []byte {
 }
 
 func (c *jsonChecks) broken(out []byte, e *huanxin.Error) []byte {
-	return appendJSONError(append(out, '{'), e)
+	return appendJSONError(append(out, '{'), e, 0)
 }
 
 // csvChecks are checks as CSV.

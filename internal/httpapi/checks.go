@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/core"
@@ -28,14 +29,14 @@ func (a *api) checkRoutes() []Route {
 			Description: "One JSON document of up to 10,000 checks, or lines without limit, NDJSON or CSV, in both directions at once: " +
 				"each line comes back in order with outcome, reason and error added at its end, and what else it bears is passed through. " +
 				"A line that is no check has no outcome and an error, and stops nothing. The header " + headerAsOf + " bears the position " +
-				"that all lines are true for. Read while you send: answers that nobody takes are kept up to 64 MB. " +
+				"that all lines are true for at least. Read while you send: answers that nobody takes are kept up to 64 MB. " +
 				"A date means its last instant in the national time zone, today's date now; a date-time is exact. " +
 				"UNKNOWN is never no: an SMS alone must then not open an account. The answer is packed by Accept-Encoding (gzip, zstd).",
 			Scope: huanxin.ScopeNumbersCheck, Party: huanxin.AppParty, Limit: 4 << 20,
 			Body:   &Content{Value: checksIn{}, Line: checkIn{}, Types: []string{typeJSON, typeNDJSON, typeCSV}},
 			Answer: &Content{Value: checksOut{}, Line: checkOut{}, Types: []string{typeJSON, typeNDJSON, typeCSV}},
 			Codes: []string{"too_many", "number_malformed", "malformed_time", "rate_limited", "quota_exceeded", "too_many_times",
-				"read_while_sending"},
+				"read_while_sending", "too_slow"},
 			Handler: a.checks},
 		{Method: "GET", Path: "/v1/coverage", Tag: "Checks", Summary: "What each carrier has told, and until when",
 			Scope: huanxin.ScopeNumbersCheck, Party: huanxin.AppParty, Answer: JSON(coverageOut{}),
@@ -43,7 +44,7 @@ func (a *api) checkRoutes() []Route {
 	}
 }
 
-// checkIn is one check. Its members are judged check by check, not with the document.
+// checkIn is one check, for the documents; askedCheck reads it.
 type checkIn struct {
 	Number string `json:"number" doc:"In E.164 form."`
 	Since  string `json:"since" doc:"T: a date YYYY-MM-DD, or a date-time with an offset (RFC 3339). When the account was bound to the number, or when the person was last made sure of by something other than this number."`
@@ -51,6 +52,46 @@ type checkIn struct {
 
 type checksIn struct {
 	Checks []checkIn `json:"checks" doc:"At most 10,000."`
+}
+
+// askedCheck is one check as it came: what is wrong with its members concerns no other.
+type askedCheck struct {
+	Number jsontext.Value `json:"number,omitempty"`
+	Since  jsontext.Value `json:"since,omitempty"`
+}
+
+type askedChecks struct {
+	Checks []askedCheck `json:"checks"`
+}
+
+func (c *askedCheck) read() (core.Check, *huanxin.Error) {
+	number, e := stringOf(c.Number, "number")
+	if e != nil {
+		return core.Check{}, e
+	}
+	since, e := stringOf(c.Since, "since")
+	if e != nil {
+		return core.Check{}, e
+	}
+	return readCheck(number, since)
+}
+
+// stringOf reads a member that must be a string with something in it.
+func stringOf(v jsontext.Value, name string) ([]byte, *huanxin.Error) {
+	switch {
+	case len(v) == 0 || v.Kind() == 'n':
+		return nil, huanxin.Errorf(huanxin.Invalid, "required", name+": must be given")
+	case v.Kind() != '"':
+		return nil, huanxin.Errorf(huanxin.Invalid, "wrong_type", name+": must be a string")
+	}
+	plain, err := jsontext.AppendUnquote(nil, v)
+	if err != nil {
+		return nil, refusal(decodeError(v, err))
+	}
+	if len(plain) == 0 {
+		return nil, huanxin.Errorf(huanxin.Invalid, "required", name+": must be given")
+	}
+	return plain, nil
 }
 
 type checkOut struct {
@@ -63,6 +104,7 @@ type checkOut struct {
 type checkError struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
+	Line   int64  `json:"line,omitzero" doc:"In lines: the physical one, from 1."`
 }
 
 type checksOut struct {
@@ -106,7 +148,7 @@ func (a *api) checks(w http.ResponseWriter, r *http.Request) error {
 	if t != typeJSON {
 		return a.streamChecks(w, r, t)
 	}
-	var in checksIn
+	var in askedChecks
 	if err := readJSON(w, r, &in); err != nil {
 		return err
 	}
@@ -137,12 +179,12 @@ func (a *api) checks(w http.ResponseWriter, r *http.Request) error {
 }
 
 // answerChecks answers those checks of a document that are checks, and says of the others what is wrong with them.
-func (a *api) answerChecks(ctx context.Context, in []checkIn) (checksOut, error) {
+func (a *api) answerChecks(ctx context.Context, in []askedCheck) (checksOut, error) {
 	out := checksOut{Results: make([]checkOut, len(in))}
 	good := make([]core.Check, 0, len(in))
 	place := make([]int, 0, len(in))
 	for i := range in {
-		c, err := readCheck(in[i].Number, in[i].Since)
+		c, err := in[i].read()
 		if err != nil {
 			out.Results[i].Error = checkErrorOf(err)
 			continue

@@ -2,11 +2,12 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -15,16 +16,18 @@ import (
 )
 
 const (
-	// checkBatch is how many lines are looked up at once: their cache misses overlap, and locks are taken seldom.
+	// checkBatch is how many lines are looked up at once, and checkBytes how long they are at most: their cache misses overlap,
+	// and locks are taken seldom.
 	checkBatch = 1024
+	checkBytes = 256 << 10
 	// checkBlock is how much is handed to the connection at once.
 	checkBlock = 128 << 10
-	// maxKept is how much of the answers is kept for a client that does not read.
-	maxKept = 64 << 20
-	// keptFor is how long a client may take nothing of its answers while that much waits for it.
-	keptFor = 5 * time.Second
 	// renewEvery is how long answers are given as of one moment.
 	renewEvery = 200 * time.Millisecond
+	// maxStreams is how many streams a client may have at once.
+	maxStreams = 32
+	// discardFor is how long what a client still sends is read and thrown away, so that it comes to read why.
+	discardFor = time.Minute
 )
 
 // streamChecks answers lines while they come. One goroutine reads and answers, another writes: a client that sends everything
@@ -35,6 +38,11 @@ func (a *api) streamChecks(w http.ResponseWriter, r *http.Request, kind string) 
 	if err != nil {
 		return err
 	}
+	leave, err := a.streams.enter(CallerFrom(ctx).Client)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	rc := http.NewResponseController(w)
 	body, err := lines.Decompress(r.Header.Get("Content-Encoding"), r.Body)
 	if err != nil {
@@ -53,7 +61,7 @@ func (a *api) streamChecks(w http.ResponseWriter, r *http.Request, kind string) 
 	} else {
 		codec = newJSONChecks(begun)
 	}
-	s := &checkStream{codec: codec, call: call, asOf: call.AsOf(), queue: newAnswerQueue(), moved: func() { // while the body comes, the answers may wait
+	s := &checkStream{codec: codec, call: call, queue: newAnswerQueue(&a.streams), stopping: a.stopping, moved: func() { // while the body comes, the answers may wait
 		_ = rc.SetWriteDeadline(time.Now().Add(time.Minute))
 	}}
 	h := w.Header()
@@ -64,15 +72,25 @@ func (a *api) streamChecks(w http.ResponseWriter, r *http.Request, kind string) 
 	if encoding != "" {
 		h.Set("Content-Encoding", encoding)
 	}
+	if live, ok := r.Body.(interface{ Live() }); ok {
+		live.Live() // a pipe through which a line comes now and then is not slow
+	}
+	if r.ProtoMajor == 1 {
+		// Answers may end before the body does; whatever comes of that afterwards must never be taken for another request.
+		h.Set("Connection", "close")
+	}
 	// Only now: a refusal is read more surely when net/http reads what is left of a body. HTTP/2 is so anyway.
 	_ = rc.EnableFullDuplex()
 	w.WriteHeader(http.StatusOK)
 	written := make(chan error, 1)
 	go func() { written <- s.queue.writeTo(w, rc, encoding) }()
-	err = s.run(r)
+	done := make(chan struct{})
+	defer close(done)
+	go s.wakeToStop(rc, done)
+	err = s.run(ctx, r.Body)
 	s.queue.end(err == nil)
-	if werr := <-written; err == nil && werr != nil {
-		return werr
+	if werr := <-written; werr != nil || errors.Is(err, context.Canceled) {
+		panic(http.ErrAbortHandler) // the client is gone, which is its own affair
 	}
 	return err
 }
@@ -100,12 +118,12 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // checkStream reads lines, answers them and queues the answers.
 type checkStream struct {
-	codec   checkCodec
-	call    *core.Checks
-	asOf    int64
-	queue   *answerQueue
-	moved   func()
-	renewed time.Time
+	codec    checkCodec
+	call     *core.Checks
+	queue    *answerQueue
+	stopping <-chan struct{} // closed when the hub stops; nil: never
+	moved    func()
+	renewed  time.Time
 
 	batch   []checkLine
 	good    []core.Check
@@ -113,34 +131,94 @@ type checkStream struct {
 	out     []byte
 }
 
-func (s *checkStream) run(r *http.Request) error {
+// errNotRead ends a stream whose answers nobody reads. It has been told already.
+var errNotRead = errors.New("the answers are not read")
+
+func (s *checkStream) run(ctx context.Context, body io.Reader) error {
 	s.batch = make([]checkLine, 0, checkBatch)
 	s.good, s.answers = make([]core.Check, checkBatch), make([]core.Checked, checkBatch)
 	s.out = s.codec.begin(s.queue.block())
 	s.renewed = time.Now()
 	for {
 		end := s.fill()
-		if err := s.answer(r); err != nil {
+		err := s.answer(ctx)
+		if err == nil && end != nil && end != io.EOF {
+			s.out = s.codec.broken(s.out, s.reasonOf(end))
+		}
+		if err == nil && (len(s.out) >= checkBlock || end != nil || !s.codec.ready()) {
+			err = s.put()
+		}
+		switch {
+		case err == errNotRead:
+			discard(body)
+			return nil
+		case err != nil || end != nil:
 			return err
 		}
-		if end != nil && end != io.EOF {
-			var e *huanxin.Error
-			if errors.As(readError(end), &e) {
-				s.out = s.codec.broken(s.out, e)
-			}
+	}
+}
+
+// put hands what was answered to the connection.
+func (s *checkStream) put() error {
+	if e := s.queue.put(s.out); e != nil {
+		s.queue.force(s.codec.broken(s.queue.block(), e))
+		return errNotRead
+	}
+	s.out = s.queue.block()
+	return nil
+}
+
+// discard reads what is left, or some of it: else the connection would break before the client has read why it was not answered.
+func discard(body io.Reader) {
+	buf := make([]byte, 64<<10)
+	for end := time.Now().Add(discardFor); time.Now().Before(end); {
+		if _, err := body.Read(buf); err != nil {
+			return
 		}
-		if len(s.out) >= checkBlock || end != nil || !s.codec.ready() {
-			if e := s.queue.put(s.out); e != nil {
-				s.out = s.codec.broken(s.queue.block()[:0], e)
-				s.queue.force(s.out)
-				// Not read, the rest would break the connection before the client has read why.
-				_, _ = io.Copy(io.Discard, r.Body)
-				return nil
-			}
-			s.out = s.queue.block()
-		}
-		if end != nil {
-			return nil
+	}
+}
+
+// stopped reports whether the hub stops.
+func (s *checkStream) stopped() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+var (
+	errStopping = huanxin.Errorf(huanxin.Unavailable, "overloaded", "the hub stops; go on elsewhere or later with the first line that was not answered")
+	errTooSlow  = huanxin.Errorf(huanxin.Invalid, "too_slow", "nothing came for too long; what follows was not answered")
+)
+
+// reasonOf says why there are no more answers.
+func (s *checkStream) reasonOf(end error) *huanxin.Error {
+	switch {
+	case s.stopped():
+		return errStopping
+	case errors.Is(end, os.ErrDeadlineExceeded):
+		return errTooSlow
+	}
+	return refusal(readError(end))
+}
+
+// wakeToStop ends a wait for further lines when the hub stops.
+func (s *checkStream) wakeToStop(rc *http.ResponseController, done <-chan struct{}) {
+	select {
+	case <-done:
+		return
+	case <-s.stopping:
+	}
+	tick := time.NewTicker(100 * time.Millisecond) // a read that begins now sets another deadline
+	defer tick.Stop()
+	for {
+		_ = rc.SetReadDeadline(time.Unix(1, 0))
+		select {
+		case <-done:
+			return
+		case <-tick.C:
 		}
 	}
 }
@@ -148,13 +226,17 @@ func (s *checkStream) run(r *http.Request) error {
 // fill reads lines until the batch is full, the body has nothing ready, or it ends.
 func (s *checkStream) fill() error {
 	s.batch = s.batch[:0]
-	for len(s.batch) < checkBatch {
+	if s.stopped() {
+		return errStopping
+	}
+	for size := 0; len(s.batch) < checkBatch && size < checkBytes; {
 		s.batch = s.batch[:len(s.batch)+1]
 		l := &s.batch[len(s.batch)-1]
 		if err := s.codec.next(l); err != nil {
 			s.batch = s.batch[:len(s.batch)-1]
 			return err
 		}
+		size += len(l.kept)
 		if !s.codec.ready() {
 			return nil
 		}
@@ -162,188 +244,82 @@ func (s *checkStream) fill() error {
 	return nil
 }
 
-func (s *checkStream) answer(r *http.Request) error {
-	n := 0
-	for i := range s.batch {
-		if s.batch[i].err == nil {
-			s.good[n] = s.batch[i].check
-			n++
-		}
-	}
-	if now := time.Now(); now.Sub(s.renewed) > renewEvery {
-		s.renewed = now
-		s.moved()
-		if err := s.call.Renew(r.Context()); err != nil {
-			return err
-		}
-	}
-	if err := s.take(r, n); err != nil {
+// answer answers the batch in chunks that the client's rate allows. Checks beyond the day's quota are refused.
+func (s *checkStream) answer(ctx context.Context) error {
+	if err := s.renew(ctx); err != nil {
 		return err
 	}
-	n = 0
+	for rest := s.batch; len(rest) > 0; {
+		chunk := rest[:min(s.call.PaceChunk(checkBatch), len(rest))]
+		rest = rest[len(chunk):]
+		n := 0
+		for i := range chunk {
+			if chunk[i].err == nil {
+				s.good[n] = chunk[i].check
+				n++
+			}
+		}
+		if err := s.pace(ctx, n); err != nil {
+			return err
+		}
+		granted, refused := s.call.Spend(n)
+		if err := s.call.Answer(ctx, s.good[:granted], s.answers[:granted]); err != nil {
+			return err
+		}
+		for i := granted; i < n; i++ {
+			s.answers[i] = core.Checked{Err: refused}
+		}
+		s.write(chunk)
+	}
+	return nil
+}
+
+// write appends a chunk's lines with their answers.
+func (s *checkStream) write(chunk []checkLine) {
 	var none core.Checked
-	for i := range s.batch {
-		l, a := &s.batch[i], &none
+	n := 0
+	for i := range chunk {
+		l, a := &chunk[i], &none
 		if l.err == nil {
 			a = &s.answers[n]
 			n++
 		}
 		s.out = s.codec.answer(s.out, l, a)
 	}
-	return nil
 }
 
-// take answers the first n good checks in chunks that the client's rate allows; those beyond the day's quota are refused.
-func (s *checkStream) take(r *http.Request, n int) error {
-	for from := 0; from < n; {
-		to := min(from+s.call.PaceChunk(checkBatch), n)
-		granted, refused, err := s.call.Pace(r.Context(), to-from)
-		if err != nil {
-			return err
-		}
-		if err := s.call.Answer(r.Context(), s.good[from:from+granted], s.answers[from:from+granted]); err != nil {
-			return err
-		}
-		for i := from + granted; i < to; i++ {
-			s.answers[i] = core.Checked{Err: refused}
-		}
-		from = to
-	}
-	return nil
-}
-
-// answerQueue holds answers that the connection has not taken yet.
-type answerQueue struct {
-	sync.Mutex
-	more   sync.Cond // something to write, or the end
-	less   chan struct{}
-	blocks [][]byte
-	kept   int
-	free   [][]byte
-	ended  bool
-	whole  bool  // ended as it should
-	failed error // the connection is gone
-}
-
-func newAnswerQueue() *answerQueue {
-	q := &answerQueue{less: make(chan struct{}, 1)}
-	q.more.L = &q.Mutex
-	return q
-}
-
-// block gives an empty block.
-func (q *answerQueue) block() []byte {
-	q.Lock()
-	defer q.Unlock()
-	if n := len(q.free); n > 0 {
-		b := q.free[n-1]
-		q.free = q.free[:n-1]
-		return b[:0]
-	}
-	return make([]byte, 0, checkBlock+16<<10)
-}
-
-// errReadWhileSending ends the answers of a client that takes none of them.
-var errReadWhileSending = huanxin.Errorf(huanxin.Invalid, "read_while_sending",
-	"64 MB of answers wait for you: read while you send; what follows here was not answered")
-
-// put hands over a block. It waits while maxKept is kept and the other end takes some of it, and gives up when that takes nothing.
-func (q *answerQueue) put(b []byte) *huanxin.Error {
-	deadline := time.NewTimer(keptFor)
-	defer deadline.Stop()
+// pace waits until the client's rate allows n more checks. What was answered before is not kept back meanwhile.
+func (s *checkStream) pace(ctx context.Context, n int) error {
 	for {
-		q.Lock()
-		if q.failed != nil || q.kept+len(b) <= maxKept {
-			q.add(b)
-			q.Unlock()
+		wait := s.call.Pace(n)
+		if wait == 0 {
 			return nil
 		}
-		q.Unlock()
-		select {
-		case <-q.less:
-			deadline.Reset(keptFor)
-		case <-deadline.C:
-			return errReadWhileSending
-		}
-	}
-}
-
-// force hands over a block whatever is kept.
-func (q *answerQueue) force(b []byte) {
-	q.Lock()
-	defer q.Unlock()
-	q.add(b)
-}
-
-func (q *answerQueue) add(b []byte) {
-	if q.failed == nil && len(b) > 0 {
-		q.blocks, q.kept = append(q.blocks, b), q.kept+len(b)
-		q.more.Signal()
-	}
-}
-
-func (q *answerQueue) end(whole bool) {
-	q.Lock()
-	defer q.Unlock()
-	q.ended, q.whole = true, whole
-	q.more.Signal()
-}
-
-// take waits for the next block. flush says that there is none behind it.
-func (q *answerQueue) take() (b []byte, flush, ok bool) {
-	q.Lock()
-	defer q.Unlock()
-	for len(q.blocks) == 0 && !q.ended {
-		q.more.Wait()
-	}
-	if len(q.blocks) == 0 {
-		return nil, false, false
-	}
-	b = q.blocks[0]
-	q.blocks = q.blocks[1:]
-	return b, len(q.blocks) == 0, true
-}
-
-func (q *answerQueue) taken(b []byte, err error) {
-	q.Lock()
-	q.kept -= len(b)
-	if len(q.free) < 4 {
-		q.free = append(q.free, b)
-	}
-	if err != nil && q.failed == nil {
-		q.failed, q.blocks, q.kept = err, nil, 0
-	}
-	q.Unlock()
-	select {
-	case q.less <- struct{}{}:
-	default:
-	}
-}
-
-// writeTo writes blocks to the connection as they come, until the end or until the connection fails. What was cut off by a
-// fault of ours is not ended properly, so that nobody takes it for the whole.
-func (q *answerQueue) writeTo(w io.Writer, rc *http.ResponseController, encoding string) error {
-	z := lines.Compress(encoding, w)
-	var err error
-	for {
-		b, flush, ok := q.take()
-		if !ok {
-			break
-		}
-		if err == nil {
-			if _, err = z.Write(b); err == nil && flush {
-				if err = z.Flush(); err == nil {
-					err = rc.Flush()
-				}
+		if len(s.out) > 0 {
+			if err := s.put(); err != nil {
+				return err
 			}
 		}
-		q.taken(b, err)
+		timer := time.NewTimer(min(wait, renewEvery))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+		if err := s.renew(ctx); err != nil {
+			return err
+		}
 	}
-	q.Lock()
-	whole := q.whole
-	q.Unlock()
-	if err == nil && whole {
-		err = z.Close()
+}
+
+// renew brings the call to the present now and then.
+func (s *checkStream) renew(ctx context.Context) error {
+	now := time.Now()
+	if now.Sub(s.renewed) < renewEvery {
+		return nil
 	}
-	return err
+	s.renewed = now
+	s.moved()
+	return s.call.Renew(ctx)
 }

@@ -95,6 +95,7 @@ var Codes = []CodeDoc{
 	{"rate_limited", huanxin.Limited, "The client asks faster than its contract allows; come back after Retry-After."},
 	{"quota_exceeded", huanxin.Limited, "The client has used up the day's checks; come back after Retry-After."},
 	{"too_many_times", huanxin.Limited, "The client has asked about this number with more than 8 different times in 30 days."},
+	{"too_slow", huanxin.Invalid, "Nothing of a stream came for too long: what follows was not answered."},
 	{"read_while_sending", huanxin.Invalid, "64 MB of answers wait to be read: what follows was not answered. Read while you send."},
 
 	// The service.

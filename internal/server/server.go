@@ -42,6 +42,7 @@ type Server struct {
 	opsLn    net.Listener
 	cert     tls.Certificate // with TLS
 	stopping atomic.Bool
+	stop     chan struct{} // closed when stopping
 }
 
 // Open opens listeners, database and keys. A Server that was opened is either Run or Closed.
@@ -49,7 +50,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: log}
+	s := &Server{cfg: cfg, log: log, stop: make(chan struct{})}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -96,7 +97,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		Log: s.log, Registry: registry,
 		Client: outbound.Client(outbound.Options{AllowLoopback: s.cfg.AllowLoopback})})
 	s.api = httpapi.New(httpapi.Options{Hub: s.Hub, Ring: ring, Issuer: s.URL, Log: s.log, Registry: registry,
-		InFlight: s.cfg.Limits.InFlight})
+		InFlight: s.cfg.Limits.InFlight, Stopping: s.stop})
 	s.ops = s.opsHandler(registry)
 	return nil
 }
@@ -224,6 +225,7 @@ func (s *Server) Run(ctx context.Context, h http.Handler) error {
 	case err = <-failed:
 	}
 	s.stopping.Store(true)
+	close(s.stop)
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(s.cfg.Limits.Shutdown))
 	defer cancel()
 	if stopErr := main.Shutdown(grace); stopErr != nil {

@@ -67,10 +67,18 @@ type movingBody struct {
 	bytes  int64
 	begun  bool
 	ended  bool
+	live   bool
 }
+
+// Live says that what comes slowly is not too slow: only nothing at all is, for as long as a client may stall.
+func (b *movingBody) Live() { b.live = true }
 
 // extend moves the deadline, but not past what the bytes that came have earned.
 func (b *movingBody) extend(now time.Time) {
+	if b.live {
+		b.until = extend(now, b.until, b.limit, b.c.SetReadDeadline)
+		return
+	}
 	earned := bodyGrace + time.Duration(b.bytes)*time.Second/bodyRate - b.waited
 	if earned < b.limit {
 		b.until = time.Time{}
