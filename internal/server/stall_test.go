@@ -25,10 +25,13 @@ func (s slow) Read(p []byte) (int, error) { time.Sleep(s.pause); p[0] = 'x'; ret
 func (slow) Close() error                 { return nil }
 
 func TestOnlyWaitingForTheClientCountsAgainstABody(t *testing.T) {
-	read := func(client, hub time.Duration, times int) (left time.Duration) {
+	read := func(client, hub time.Duration, times int, live bool) (left time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 			h := noStall(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if live {
+					r.Body.(interface{ Live() }).Live()
+				}
 				for range times {
 					if _, err := io.ReadFull(r.Body, make([]byte, 1)); err != nil {
 						t.Fatal(err)
@@ -45,10 +48,13 @@ func TestOnlyWaitingForTheClientCountsAgainstABody(t *testing.T) {
 		})
 		return left
 	}
-	if left := read(time.Millisecond, time.Minute, 10); left < bodyGrace/2 {
+	if left := read(time.Millisecond, time.Minute, 10, false); left < bodyGrace/2 {
 		t.Errorf("after ten minutes of the hub's own work a client has %v left", left)
 	}
-	if left := read(10*time.Second, 0, 10); left > 0 {
+	if left := read(10*time.Second, 0, 10, false); left > 0 {
 		t.Errorf("a client that drips for 100 seconds has %v left", left)
+	}
+	if left := read(10*time.Second, 0, 100, true); left < 20*time.Second {
+		t.Errorf("a pipe through which something comes every ten seconds has %v left", left)
 	}
 }
