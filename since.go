@@ -96,15 +96,18 @@ func ParseSince[T string | []byte](text T) (Since, error) {
 	}
 	// What is unusual goes the long way, which also says what RFC 3339 says of case.
 	t, err := time.Parse(time.RFC3339Nano, strings.ToUpper(string(text)))
-	if err != nil || t.Year() < 1 || t.Year() > 9999 || !offsetFits(string(text)) {
+	if err != nil || t.Year() < 1 || t.Year() > 9999 || !strict(string(text)) {
 		return Since{}, errMalformedSince()
 	}
 	return SinceInstant(t), nil
 }
 
-// offsetFits refuses offsets that RFC 3339 does not have and time.Parse takes: +24:00, +08:60.
-func offsetFits(text string) bool {
+// strict refuses what RFC 3339 does not have and time.Parse takes: an hour of one digit, a decimal comma, +24:00, +08:60.
+func strict(text string) bool {
 	sign := strings.LastIndexAny(text, "+-Zz")
+	if len(text) < len("2006-01-02T15:04:05Z") || text[13] != ':' || strings.ContainsRune(text, ',') {
+		return false
+	}
 	return sign < 0 || len(text)-sign != 6 || text[sign+1:sign+3] <= "23" && text[sign+4:] <= "59"
 }
 
