@@ -296,9 +296,14 @@ func (d Durations) ReleaseAt(submitted time.Time, delay time.Duration) time.Time
 	return d.NextSlot(submitted).Add(delay)
 }
 
-// ShownAt gives when an answer is shown: at the release time, or if it came later at the second slot after it came.
+// commitMargin is for how long an answer may be on its way to stable storage. One whose time lies so shortly before the release
+// time may not have been there at that time, and a view that changed after it would tell when it came: it counts as later.
+const commitMargin = 5 * time.Second
+
+// ShownAt gives when an answer is shown: at the release time, or if it came later, or only just before it (5 seconds, or an
+// eighth of a slot if that is less), at the second slot after it came.
 func (d Durations) ShownAt(release, answered time.Time) time.Time {
-	if !answered.After(release) {
+	if !answered.After(release.Add(-min(commitMargin, d.SlotLength()/8))) {
 		return release
 	}
 	return d.NextSlot(answered).Add(d.SlotLength())

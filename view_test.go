@@ -66,7 +66,7 @@ func TestCleanIsOneViewWhateverItCameFrom(t *testing.T) {
 	for _, now := range []string{"2026-11-16 10:30", "2026-11-16 18:00", "2026-11-17 09:00", "2026-12-30 09:00"} {
 		want := shown(t, now, "2026-11-16 10:01 "+clean[0])
 		for _, a := range clean {
-			for _, at := range []string{"2026-11-16 10:02", "2026-11-16 12:00", "2026-11-16 18:00"} {
+			for _, at := range []string{"2026-11-16 10:02", "2026-11-16 12:00", "2026-11-16 17:59"} {
 				if at > now {
 					continue
 				}

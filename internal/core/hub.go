@@ -163,8 +163,7 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 // a refusal, which is recorded in a transaction of its own after f's is undone.
 func (h *Hub) act(ctx context.Context, who huanxin.Caller, action string, may error,
 	f func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error) error {
-	at := now()
-	entry := store.AuditEntry{At: at, Client: who.Client, Action: action, Detail: "{}"}
+	entry := store.AuditEntry{At: now(), Client: who.Client, Action: action, Detail: "{}"}
 	if who.Party != nil {
 		entry.Party = who.Party.No
 	}
@@ -172,7 +171,8 @@ func (h *Hub) act(ctx context.Context, who huanxin.Caller, action string, may er
 	if err == nil {
 		err = h.store.Write(ctx, func(tx *store.Tx) error {
 			e := entry
-			if err := f(tx, at, &e); err != nil {
+			e.At = now() // not before its turn came: what waited long would else be older than what was seen meanwhile
+			if err := f(tx, e.At, &e); err != nil {
 				entry.Subject = e.Subject
 				return err
 			}

@@ -284,16 +284,17 @@ func (h *Hub) Request(ctx context.Context, who huanxin.Caller, id string) (Reque
 		h.recordRefusal(ctx, h.refusalEntry(who, "request.read"), err)
 		return out, err
 	}
+	at := now() // before the look, so that all that was committed until then is in it
 	err := h.store.Read(ctx, func(tx *store.Tx) error {
 		r, err := h.ownRequest(tx.Request, who, id)
 		if err != nil {
 			return err
 		}
-		_, views, err := h.views(tx, &r, now())
+		_, views, err := h.views(tx, &r, at)
 		if err != nil {
 			return err
 		}
-		out = h.requestView(&r, views, now())
+		out = h.requestView(&r, views, at)
 		return nil
 	})
 	return out, err
