@@ -291,10 +291,11 @@ func (p *play) alike(c *playCase, v *verdict) {
 // together looks whether all that was answered in time shows in one and the same poll, so that nobody can tell by the time.
 func (p *play) together(c *playCase, v *verdict) {
 	polls := map[time.Duration]map[int]string{}
+	margin := p.d.hub.Hub.Durations().SlotLength() / 4 // of what comes just before, the hub decides when it came
 	for _, t := range c.last.Tasks {
 		w, ok := p.worked[t.ID]
 		poll, clean := c.sighting(t.ID).poll["clean"]
-		if !ok || !clean || !w.SentAt.Before(p.release(c, t.App)) {
+		if !ok || !clean || w.SentAt.IsZero() || !w.SentAt.Before(p.release(c, t.App).Add(-margin)) {
 			continue
 		}
 		delay := p.d.hub.Hub.Durations().ReleaseDelayOf(p.d.hub.Hub.Party(t.App))

@@ -407,7 +407,7 @@ func TestAWorldGoesOnInItsDirectory(t *testing.T) {
 // TestAWorldSurvivesBeingKilled kills a demo while it is made and while it runs, and goes on with what is there.
 func TestAWorldSurvivesBeingKilled(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "w")
-	for _, after := range []string{"a moment", "ready", "ready and a moment"} {
+	for _, after := range []string{"a moment", "ready", "ready, a request and a moment"} {
 		killOne(t, dir, after)
 	}
 	d := still(t, dir)
@@ -432,6 +432,17 @@ func TestAWorldSurvivesBeingKilled(t *testing.T) {
 	}
 }
 
+// awaitRequest waits until somebody has asked for something in the world that runs in dir.
+func awaitRequest(t *testing.T, dir string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if text, err := os.ReadFile(filepath.Join(dir, journalName)); err == nil && strings.Contains(string(text), `"request":`) {
+			return
+		}
+	}
+	t.Error("nobody asked for anything within a minute")
+}
+
 func killOne(t *testing.T, dir, after string) {
 	t.Helper()
 	cmd := exec.CommandContext(testContext(t), os.Args[0])
@@ -452,6 +463,9 @@ func killOne(t *testing.T, dir, after string) {
 		}
 	}
 	if strings.HasSuffix(after, "a moment") {
+		if strings.Contains(after, "request") {
+			awaitRequest(t, dir)
+		}
 		time.Sleep(time.Duration(300+rand.IntN(2500)) * time.Millisecond) // when is of no importance: that is the point
 	}
 	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
