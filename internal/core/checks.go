@@ -89,7 +89,17 @@ type Checks struct {
 	}
 }
 
-// BeginChecks lets a caller with a scope ask. A check may be asked with numbers.check, or on CAMARA's path with its own scope.
+// idleChecks is calls that have ended: a call is most of what a single check allocates.
+var idleChecks = sync.Pool{New: func() any { return new(Checks) }}
+
+// End ends the call, which is used no more.
+func (c *Checks) End() {
+	*c = Checks{}
+	idleChecks.Put(c)
+}
+
+// BeginChecks lets a caller with a scope ask. A check may be asked with numbers.check, or on CAMARA's path with its own scope. The
+// call is given back by End.
 func (h *Hub) BeginChecks(ctx context.Context, who huanxin.Caller, scope huanxin.Scope) (*Checks, error) {
 	if err := who.May(huanxin.AppParty, scope); err != nil {
 		h.recordRefusal(ctx, h.refusalEntry(who, "checks"), err)
@@ -98,7 +108,8 @@ func (h *Hub) BeginChecks(ctx context.Context, who huanxin.Caller, scope huanxin
 	if err := h.stillBound(ctx, who.Bound); err != nil {
 		return nil, err
 	}
-	c := &Checks{h: h, who: who, scope: scope, client: h.snapshot().clients[who.Client]}
+	c := idleChecks.Get().(*Checks)
+	*c = Checks{h: h, who: who, scope: scope, client: h.snapshot().clients[who.Client]}
 	c.digits, c.marks = c.one.digits[:0], c.one.marks[:0]
 	c.metered = metered{times: c.one.times[:0], refused: c.one.refused[:0], outcomes: c.one.outcomes[:0], neverSeen: c.one.neverSeen[:0]}
 	return c, c.Renew(ctx)

@@ -69,6 +69,7 @@ func (a *api) checkRecycling(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	defer checks.End()
 	if err := checks.Take(1); err != nil {
 		return err
 	}
@@ -85,6 +86,10 @@ func (a *api) checkRecycling(w http.ResponseWriter, r *http.Request) error {
 	}
 	h := w.Header()
 	h["Content-Type"] = contentJSON
+	// The definition has neither, no cache keeps what a POST was answered (RFC 9111 §3), and no browser guesses at JSON that a
+	// program asked for: on the hottest path each header costs both ends.
+	delete(h, "Cache-Control")
+	delete(h, "X-Content-Type-Options")
 	correlate(h, x, r)
 	_, _ = w.Write(body) // the other end is gone, which is its own affair
 	return nil

@@ -195,6 +195,7 @@ func (a *api) answerChecks(ctx context.Context, in []askedCheck) (checksOut, err
 	if err != nil {
 		return out, err
 	}
+	defer call.End()
 	if err := call.Take(len(good)); err != nil {
 		return out, err
 	}

@@ -38,6 +38,7 @@ func (a *api) streamChecks(w http.ResponseWriter, r *http.Request, kind string) 
 	if err != nil {
 		return err
 	}
+	defer call.End()
 	leave, err := a.streams.enter(CallerFrom(ctx).Client)
 	if err != nil {
 		return err
