@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -42,6 +43,7 @@ type matchFlags struct {
 	giveUp      time.Duration
 	show, quiet bool
 	issued      time.Time // the replica: what came later is not in its answers
+	damaged     error     // what is wrong with some of the replica's pages; nil: nothing
 }
 
 func (m *matchFlags) add(f *flag.FlagSet) {
@@ -100,6 +102,12 @@ func reconcile(ctx context.Context, args []string) error {
 		if !m.issued.IsZero() {
 			fmt.Fprintf(w, "%s: %s\n", say("副本签发于", "replica issued"), m.issued.Format(time.RFC3339))
 		}
+	}
+	if m.damaged != nil {
+		_ = listBad(&s.Summary, m.country)
+		return fmt.Errorf(say("%s 有损坏的页(%w):其上的号码没有由它作答,归入 --unknown(needs_hub)或已问枢纽。请重新拉取(huanxin replica pull)再核对",
+			"%s has damaged pages (%w): what lies on them was not answered from it, but went to --unknown (needs_hub) or was asked of the hub. Pull it again (huanxin replica pull), and match again"),
+			m.replica, m.damaged)
 	}
 	return listBad(&s.Summary, m.country)
 }
@@ -174,31 +182,45 @@ func (m *matchFlags) openHub() (*match.Hub, error) {
 	}}, nil
 }
 
-// openReplica opens the replica and reads it into memory. Where it is damaged it answers the rest.
+// openReplica opens the replica, reads it into memory and proves it, before anything is answered from it.
 func (m *matchFlags) openReplica(ctx context.Context) (*match.Replica, func() error, error) {
 	if m.unsigned {
 		x, _, err := index.Open(m.replica)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", m.replica, err)
+			return nil, nil, m.refuses(err)
 		}
-		return &match.Replica{Marks: x, Present: huanxin.PresentAt(time.Now(), huanxin.China)}, x.Close, m.verified(ctx, x.Verify(ctx))
+		return &match.Replica{Marks: x, Present: huanxin.PresentAt(time.Now(), huanxin.China)}, x.Close, m.verified(x.Verify(ctx), x.Close)
 	}
 	r, err := replica.Open(m.replica)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", m.replica, err)
+		return nil, nil, m.refuses(err)
 	}
 	m.issued = r.IssuedAt().In(r.Zone())
 	return &match.Replica{Marks: r, AsOf: r.AsOf(), Uploaded: r.Scope() == huanxin.ReplicaUploaded,
-		Present: huanxin.PresentAt(time.Now(), r.Zone())}, r.Close, m.verified(ctx, r.Verify(ctx))
+		Present: huanxin.PresentAt(time.Now(), r.Zone())}, r.Close, m.verified(r.Verify(ctx), r.Close)
 }
 
-// verified says that a replica is damaged, which ends nothing.
-func (m *matchFlags) verified(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() == nil {
-		fmt.Fprintf(os.Stderr, "huanxin match: %s: %v; pull it again. What lies on damaged pages is not answered from it\n", m.replica, err)
+// verified judges what came of proving a replica. A page that cannot be read whole answers nothing, so that the others may answer, and the
+// run fails in the end. Everything else that is wrong with it ends the run before it begins: nobody vouches for any answer.
+func (m *matchFlags) verified(err error, closeReplica func() error) error {
+	if errors.Is(err, index.ErrDamaged) {
+		m.damaged = err
 		return nil
 	}
-	return err
+	if err != nil {
+		_ = closeReplica()
+		return m.refuses(err)
+	}
+	return nil
+}
+
+// refuses names the replica in an error, and says what helps against one that is not whole.
+func (m *matchFlags) refuses(err error) error {
+	switch {
+	case errors.Is(err, replica.ErrRefused), errors.Is(err, index.ErrDamaged), errors.Is(err, index.ErrVersion):
+		return fmt.Errorf(say("%s: %w。没有用它作答,请重新拉取(huanxin replica pull)", "%s: %w. Nothing was answered from it; pull it again (huanxin replica pull)"), m.replica, err)
+	}
+	return fmt.Errorf("%s: %w", m.replica, err)
 }
 
 // listBad lists the bad lines, by number and code only, and gives errBadLines if there are any.
