@@ -15,6 +15,7 @@ import (
 	"github.com/huanxin-platform/huanxin"
 	hubclient "github.com/huanxin-platform/huanxin/client"
 	"github.com/huanxin-platform/huanxin/internal/history"
+	"github.com/huanxin-platform/huanxin/internal/resume"
 )
 
 const historyForm = "import-history --in FILE [--hub URL] [--covered-since DATE] [--complete-until TIME] [--rejected FILE] [--progress FILE] [--restart]"
@@ -27,7 +28,7 @@ func importHistory(ctx context.Context, args []string) error {
 	f.StringVar(&o.In, "in", "", "`file` of CSV with the columns number,tenure_started_at,origin; - is standard input, which cannot be gone on with")
 	f.StringVar(&o.Progress, "progress", "", "`file` of what was loaded already (default: that of --in with .progress behind it)")
 	f.BoolVar(&o.Restart, "restart", false, "begin anew; what was loaded already is known to the hub")
-	f.StringVar(&o.Rejected, "rejected", "", "`file` that takes the refused lines as CSV: line,code,detail")
+	f.StringVar(&o.Rejected, "rejected", "", "`file` that takes the refused lines as CSV: line,code,detail,id; one that is there must be such a list, and is replaced")
 	f.StringVar(&o.Told.CoveredSince, "covered-since", "", "`date` from which the carrier knows every change of holder of its numbers; stated when no line was refused")
 	until := f.String("complete-until", "", "`time` until when the carrier has now told everything, such as 2026-03-01T08:00:00+08:00; stated likewise")
 	if _, err := parse(f, args, 0, historyForm); err != nil {
@@ -56,12 +57,17 @@ func importHistory(ctx context.Context, args []string) error {
 	res, err := history.Import(ctx, o)
 	bar.clear()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, say.broken+"\n", count(res.Lines()))
+		if res.Lines() > 0 {
+			fmt.Fprintf(os.Stderr, say.broken+"\n", count(res.Lines()))
+		}
 		if o.Stdin == nil && res.Lines() > 0 {
 			fmt.Fprintln(os.Stderr, say.goOn)
 		}
 		if errors.Is(err, context.Canceled) {
 			return errors.New(say.interrupted)
+		}
+		if use, ok := errors.AsType[*resume.UseError](err); ok {
+			return use
 		}
 		return errors.New(err.Error()) // exit code 1, also where the hub says that the file is not of the right form
 	}
@@ -118,17 +124,20 @@ func (w *words) summary(out, errs io.Writer, res *history.Result, o *history.Opt
 	for _, code := range slices.Sorted(maps.Keys(res.Codes)) {
 		fmt.Fprintf(errs, "  %-24s %s\n", code, count(res.Codes[code]))
 	}
-	if o.Rejected != "" {
+	switch {
+	case res.Listed == res.Rejected:
 		fmt.Fprintf(errs, w.listed+"\n", o.Rejected)
-	} else {
+	case res.Listed > 0:
+		fmt.Fprintf(errs, w.partly+"\n", count(res.Listed), o.Rejected)
+	default:
 		fmt.Fprintln(errs, w.unlisted)
 	}
 }
 
 // words are what the command says, in one language.
 type words struct {
-	totals, covered, never, notStated, unasked, refused, listed, unlisted, doneBefore string
-	broken, goOn, interrupted, waiting, resumed, lines, rate, left                    string
+	totals, covered, never, notStated, unasked, refused, listed, partly, unlisted, doneBefore string
+	broken, goOn, interrupted, waiting, resumed, lines, rate, left                            string
 }
 
 var inEnglish = words{
@@ -139,6 +148,7 @@ var inEnglish = words{
 	unasked:     "since when changes of holder are known was not stated: a file of present tenures cannot tell; --covered-since DATE does",
 	refused:     "%s lines were refused:",
 	listed:      "they are listed in %s",
+	partly:      "only %s of them are listed in %s: --restart --rejected FILE lists all",
 	unlisted:    "--restart --rejected FILE lists them",
 	doneBefore:  "the file was loaded before, and did not change since (--restart sends it again)",
 	broken:      "%s lines were loaded",
@@ -159,6 +169,7 @@ var inChinese = words{
 	unasked:     "未声明机主变更自何日起可知:现有持号期的文件本身说明不了,请用 --covered-since 日期 声明",
 	refused:     "拒绝了 %s 行:",
 	listed:      "明细见 %s",
+	partly:      "其中只有 %s 行列在 %s:用 --restart --rejected 文件 列出全部",
 	unlisted:    "用 --restart --rejected 文件 列出明细",
 	doneBefore:  "该文件此前已全部导入,之后没有变化(--restart 可重新发送)",
 	broken:      "已导入 %s 行",
