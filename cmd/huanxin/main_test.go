@@ -99,7 +99,10 @@ func TestExitCodes(t *testing.T) {
 		{1, "no such client", "client rotate nobody"},
 		{1, "no such client", "client limit nobody --checks-per-day 5"},
 		{1, "no such file", "client rotate nobody --jwks nothing.json"},
-		{2, "client add|limit|rotate", "client"},
+		{2, "checks-per-second", "client limit nobody"},
+		{2, "-1 for none", "client limit nobody --checks-per-day -2"},
+		{2, "-1 for none", "client limit nobody --checks-per-day 5 --checks-per-second -9"},
+		{2, "client add|limit|list|rotate", "client"},
 		{2, "key rotate", "key"},
 		{1, "no such file", "serve --config nothing.yaml"},
 		{1, "not a loopback address", "serve --listen 0.0.0.0:0"},
@@ -243,6 +246,20 @@ func TestTheRegistryIsKeptBesideARunningHub(t *testing.T) {
 		}
 	}
 
+	for _, step := range [][2]string{ // what is not given stays
+		{"--checks-per-day 5", "pay-1: checks a second: default, checks a day: 5"},
+		{"--checks-per-second -1", "pay-1: checks a second: unlimited, checks a day: 5"},
+		{"--checks-per-day 0 --checks-per-second 7", "pay-1: checks a second: 7, checks a day: default"},
+		{"--checks-per-day -1", "pay-1: checks a second: 7, checks a day: unlimited"},
+	} {
+		if got := does(t, dir, append([]string{"client", "limit", "pay-1"}, strings.Fields(step[0])...)...); got != step[1] {
+			t.Errorf("client limit pay-1 %s: %s", step[0], got)
+		}
+	}
+	if list := does(t, dir, "client", "list"); !regexp.MustCompile(`(?m)^pay-1 +pay +active +secret +7 +unlimited +numbers.check .*tasks.work`).MatchString(list) {
+		t.Errorf("client list:\n%s", list)
+	}
+
 	c := client.New(client.Options{URL: h.url, ID: "pay-1", Secret: secret, HTTP: http.DefaultClient})
 	if _, _, err := c.Tasks(t.Context(), "", 1); err != nil {
 		t.Error(err)
@@ -260,6 +277,9 @@ func TestTheRegistryIsKeptBesideARunningHub(t *testing.T) {
 	within5s(t, "a disabled party's tokens stop", func() bool { _, _, err := c.Tasks(t.Context(), "", 1); return err != nil })
 	if h.token("pay-1", next) {
 		t.Error("a disabled party gets a token")
+	}
+	if list := does(t, dir, "client", "list"); !regexp.MustCompile(`(?m)^pay-1 +pay +party disabled `).MatchString(list) {
+		t.Errorf("client list:\n%s", list)
 	}
 	if list := does(t, dir, "party", "list"); !regexp.MustCompile(`(?m)^pay +app +disabled`).MatchString(list) {
 		t.Errorf("party list:\n%s", list)
