@@ -88,8 +88,11 @@ func reconcile(ctx context.Context, args []string) error {
 	s, err := m.job.Run(ctx)
 	p.stop()
 	if err != nil {
+		if huanxin.CodeOf(err) == match.QuotaExceeded {
+			return m.usedUp(err, s.Summary.Rows, p.progress.Fresh.Load())
+		}
 		if ctx.Err() != nil && m.job.In != "-" && m.job.Out != "-" {
-			return fmt.Errorf("stopped after %d rows: the same command goes on from there", s.Summary.Rows)
+			return fmt.Errorf(say("停在第 %d 行之后:再次运行同一命令即可继续", "stopped after %d rows: the same command goes on from there"), s.Summary.Rows)
 		}
 		return err
 	}
@@ -110,6 +113,25 @@ func reconcile(ctx context.Context, args []string) error {
 			m.replica, m.damaged)
 	}
 	return listBad(&s.Summary, m.country)
+}
+
+// usedUp says when a run can go on that used up the day's checks: rows of the file, of which this run did the fresh ones.
+func (m *matchFlags) usedUp(err error, rows, fresh int64) error {
+	_, until := huanxin.DateOf(time.Now(), huanxin.China).In(huanxin.China) // the hub's days are its national zone's
+	if e, ok := errors.AsType[*huanxin.Error](err); ok && e.RetryAfter > 0 {
+		until = time.Now().Add(e.RetryAfter).In(huanxin.China)
+	}
+	at := until.Format("2006-01-02 15:04 -07:00")
+	switch {
+	case m.job.In == "-" || m.job.Out == "-":
+		return fmt.Errorf(say("quota_exceeded:今天的核验次数已用完,%s 之后才有。管道不能从断点继续:请给出文件,或请枢纽运营方提高额度",
+			"quota_exceeded: the day's checks are used up until %s. Pipes cannot be gone on with: give files, or ask the hub's operator for a higher limit"), at)
+	case fresh == 0:
+		return fmt.Errorf(say("quota_exceeded:今天的核验次数已用完,这次一行也没有做完;%s 之后用同一命令再试。若仍如此,请把文件分小,或请枢纽运营方提高额度",
+			"quota_exceeded: the day's checks are used up, and this run got nowhere; the same command tries again after %s. If that does not help, cut the file into smaller ones, or ask the hub's operator for a higher limit"), at)
+	}
+	return fmt.Errorf(say("quota_exceeded:今天的核验次数已用完,停在第 %d 行之后;%s 之后用同一命令继续",
+		"quota_exceeded: the day's checks are used up after %d rows; the same command goes on after %s"), rows, at)
 }
 
 // check judges the flags and makes options of them.
