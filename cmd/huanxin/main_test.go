@@ -69,6 +69,7 @@ func does(t *testing.T, dir string, args ...string) string {
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	does(t, dir, "party", "add", "cmcc", "--kind", "carrier", "--name-zh", "移动", "--name-en", "Mobile")
 	for _, c := range []struct {
 		code int
 		says string // on standard error, or with code 0 on standard output
@@ -119,6 +120,33 @@ func TestExitCodes(t *testing.T) {
 		if strings.Contains(errs, "goroutine ") {
 			t.Errorf("huanxin %s panicked: %s", c.args, errs)
 		}
+	}
+}
+
+func TestOnlyServeAndPartyAddMakeAHub(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "keys", "{}")
+	for _, args := range []string{"party list", "party disable x", "party enable x", "party replica x whole", "client list", "client add x --party y --secret", "client add x --party y --jwks keys",
+		"client rotate x", "client limit x --checks-per-day 5", "key rotate"} {
+		for _, where := range []string{"", " --data nowhere"} {
+			code, out, errs := run(t, dir, strings.Fields(args+where)...)
+			if want := "there is no hub in " + map[string]string{"": "data", " --data nowhere": "nowhere"}[where]; code != 1 || out != "" || !strings.Contains(errs, want) {
+				t.Errorf("huanxin %s%s: exit %d: %s%s", args, where, code, out, errs)
+			}
+		}
+	}
+	if names, _ := filepath.Glob(filepath.Join(dir, "*")); len(names) != 1 {
+		t.Errorf("something was made: %v", names)
+	}
+	does(t, dir, "party", "add", "cmcc", "--kind", "carrier", "--name-zh", "移动", "--name-en", "Mobile")
+	does(t, dir, "party", "list")
+	must(t, os.Remove(filepath.Join(dir, "data", "keys.json")))
+	if code, _, errs := run(t, dir, "party", "list"); code != 1 || !strings.Contains(errs, "keys.json") {
+		t.Errorf("without its keys: exit %d: %s", code, errs)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data", "keys.json")); err == nil {
+		t.Error("a hub got new keys: nothing that was sealed opens any more")
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -17,13 +18,21 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/server"
 )
 
-// withHub runs f on the hub's data. A hub that is serving takes over what changed within 5 seconds.
+// withHub runs f on the data of a hub that is there. One that is serving takes over what changed within 5 seconds.
 func withHub(ctx context.Context, flags *configFlags, f func(hub *core.Hub) error) error {
+	return onHub(ctx, flags, server.OpenHubThere, f)
+}
+
+func onHub(ctx context.Context, flags *configFlags, open func(context.Context, server.Config, *slog.Logger) (*core.Hub, func() error, error), f func(hub *core.Hub) error) error {
 	cfg, err := flags.load()
 	if err != nil {
 		return err
 	}
-	hub, closeHub, err := server.OpenHub(ctx, cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	hub, closeHub, err := open(ctx, cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	if errors.Is(err, server.ErrNoHub) {
+		return fmt.Errorf(say("%w:%s。用 --data 或 --config 指明枢纽的数据目录;huanxin serve 或 huanxin party add 会新建枢纽",
+			"%w; --data or --config says where the hub's data are, in place of %s. huanxin serve and huanxin party add make a hub"), err, cfg.Data)
+	}
 	if err != nil {
 		return err
 	}
@@ -95,7 +104,7 @@ func partyAdd(ctx context.Context, args []string) error {
 		}
 		p.Domains = split(*domains)
 	}
-	return withHub(ctx, &flags, func(hub *core.Hub) error {
+	return onHub(ctx, &flags, server.OpenHub, func(hub *core.Hub) error { // a new hub begins with its parties
 		if hub.Party(p.ID) != nil {
 			return fmt.Errorf("there is a party %s already", p.ID)
 		}
