@@ -14,7 +14,7 @@ import (
 )
 
 func client(ctx context.Context, args []string) error {
-	return sub(ctx, "client", args, map[string]func(context.Context, []string) error{"add": clientAdd, "rotate": clientRotate, "limit": clientLimit, "list": clientList})
+	return sub(ctx, "client", args, map[string]func(context.Context, []string) error{"add": clientAdd, "rotate": clientRotate, "keygen": clientKeygen, "limit": clientLimit, "list": clientList})
 }
 
 func clientAdd(ctx context.Context, args []string) error {

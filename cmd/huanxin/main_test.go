@@ -103,7 +103,7 @@ func TestExitCodes(t *testing.T) {
 		{2, "checks-per-second", "client limit nobody"},
 		{2, "-1 for none", "client limit nobody --checks-per-day -2"},
 		{2, "-1 for none", "client limit nobody --checks-per-day 5 --checks-per-second -9"},
-		{2, "client add|limit|list|rotate", "client"},
+		{2, "client add|keygen|limit|list|rotate", "client"},
 		{2, "key rotate", "key"},
 		{1, "no such file", "serve --config nothing.yaml"},
 		{1, "not a loopback address", "serve --listen 0.0.0.0:0"},
