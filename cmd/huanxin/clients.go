@@ -14,7 +14,13 @@ import (
 )
 
 func client(ctx context.Context, args []string) error {
-	return sub(ctx, "client", args, map[string]func(context.Context, []string) error{"add": clientAdd, "rotate": clientRotate, "keygen": clientKeygen, "limit": clientLimit, "list": clientList})
+	return sub(ctx, "client", args, []command{
+		{"add", "add a client to a party, with a secret or a public key set", clientAdd},
+		{"keygen", "make a key pair for a client, which needs no hub", clientKeygen},
+		{"limit", "change how many checks a client's contract allows", clientLimit},
+		{"list", "list all clients: scopes, how they authenticate, limits", clientList},
+		{"rotate", "give a client a new secret or key set; the old one stops", clientRotate},
+	})
 }
 
 func clientAdd(ctx context.Context, args []string) error {

@@ -85,7 +85,7 @@ func run(ctx context.Context, args []string) int {
 		case errors.Is(err, errBadLines):
 			return exitBadLines
 		default:
-			fmt.Fprintln(os.Stderr, "huanxin "+c.name+":", err)
+			fmt.Fprintln(os.Stderr, "huanxin "+c.name+":", explain(err))
 			if _, ours := errors.AsType[*huanxin.Error](err); ours && huanxin.KindOf(err) == huanxin.Invalid {
 				return exitUsage // what was given is not of the form that is asked for
 			}

@@ -204,7 +204,7 @@ func (m *matchFlags) openHub() (*match.Hub, error) {
 	var said atomic.Int64 // seconds: streams fail together
 	return &match.Hub{Client: c, Compress: !local, GiveUp: m.giveUp, Waiting: func(err error, pause time.Duration) {
 		if now := time.Now().Unix(); !m.quiet && said.Swap(now) != now {
-			fmt.Fprintf(os.Stderr, say("枢纽没有答复(%v),%v 后再试\n", "the hub does not answer (%v), trying again in %v\n"), err, pause.Round(100*time.Millisecond))
+			fmt.Fprintf(os.Stderr, say("枢纽没有答复(%s),%v 后再试\n", "the hub does not answer (%s), trying again in %v\n"), explain(err), pause.Round(100*time.Millisecond))
 		}
 	}}, nil
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -44,25 +43,36 @@ func onHub(ctx context.Context, flags *configFlags, open func(context.Context, s
 }
 
 // sub runs the second word of a command.
-func sub(ctx context.Context, name string, args []string, subs map[string]func(context.Context, []string) error) error {
-	if len(args) > 0 {
-		if run := subs[args[0]]; run != nil {
-			return run(ctx, args[1:])
-		}
-	}
+func sub(ctx context.Context, name string, args []string, verbs []command) error {
 	var words []string
-	for w := range subs {
-		words = append(words, w)
+	for _, v := range verbs {
+		if len(args) > 0 && args[0] == v.name {
+			return v.run(ctx, args[1:])
+		}
+		words = append(words, v.name)
 	}
-	fmt.Fprintf(os.Stderr, "usage: huanxin %s %s …   (add -h for the flags)\n", name, strings.Join(slices.Sorted(slices.Values(words)), "|"))
+	asked := len(args) > 0 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help")
+	w := io.Writer(os.Stderr)
+	if asked {
+		w = os.Stdout
+	}
+	fmt.Fprintf(w, "usage: huanxin %s %s …   (add -h for the flags)\n\n", name, strings.Join(words, "|"))
+	for _, v := range verbs {
+		fmt.Fprintf(w, "  %-8s %s\n", v.name, v.short)
+	}
+	if asked {
+		return flag.ErrHelp
+	}
 	return errUsage
 }
 
 func party(ctx context.Context, args []string) error {
-	return sub(ctx, "party", args, map[string]func(context.Context, []string) error{
-		"add": partyAdd, "list": partyList, "replica": partyReplica,
-		"disable": func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "disable", true) },
-		"enable":  func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "enable", false) },
+	return sub(ctx, "party", args, []command{
+		{"add", "enter a carrier, an app or a regulator into the registry", partyAdd},
+		{"disable", "switch a party off: its tokens stop within 5 seconds", func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "disable", true) }},
+		{"enable", "switch it on again", func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "enable", false) }},
+		{"list", "list all parties", partyList},
+		{"replica", "say which replica of the number index an app's contract grants", partyReplica},
 	})
 }
 
@@ -182,7 +192,7 @@ func partyReplica(ctx context.Context, args []string) error {
 }
 
 func key(ctx context.Context, args []string) error {
-	return sub(ctx, "key", args, map[string]func(context.Context, []string) error{"rotate": keyRotate})
+	return sub(ctx, "key", args, []command{{"rotate", "make a new signing key: published now, used in an hour", keyRotate}})
 }
 
 func keyRotate(ctx context.Context, args []string) error {

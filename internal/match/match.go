@@ -166,46 +166,6 @@ func Run(ctx context.Context, o Options) (State, error) {
 	return p.state.clone(), err
 }
 
-// errColumns begins what is said of a header.
-func errColumns(format string, args ...any) error {
-	return fmt.Errorf("the header of the input: "+format, args...)
-}
-
-func readHeader(text []byte) (Header, error) {
-	fields, _ := split(nil, text)
-	h := Header{Columns: len(fields), Number: -1, BoundAt: -1}
-	account := -1
-	for i, f := range fields {
-		place := map[string]*int{"account": &account, "number": &h.Number, "bound_at": &h.BoundAt}[string(plain(f))]
-		if place == nil {
-			continue
-		}
-		if *place >= 0 {
-			return h, errColumns("the column %s is there twice", plain(f))
-		}
-		*place = i
-	}
-	for _, c := range []struct {
-		name  string
-		place int
-	}{{"account", account}, {"number", h.Number}, {"bound_at", h.BoundAt}} {
-		if c.place < 0 {
-			return h, errColumns("there is no column %s", c.name)
-		}
-	}
-	for i, f := range fields {
-		if name := string(plain(f)); name == "outcome" || name == "reason" {
-			if h.Replace = i >= h.Columns-2; !h.Replace {
-				return h, errColumns("the column %s has the name of one that is added: rename it", name)
-			}
-		}
-	}
-	if n := h.Columns; h.Replace && (string(plain(fields[n-2])) != "outcome" || string(plain(fields[n-1])) != "reason") {
-		return h, errColumns("of the columns outcome and reason, which are added, one is there already: rename it")
-	}
-	return h, nil
-}
-
 // writeHeaders begins the outputs as the input begins, byte order mark and all.
 func (o *Options) writeHeaders(h Header, line []byte, bom bool) error {
 	w := worker{table: &table{replace: h.Replace}}
