@@ -123,7 +123,8 @@ func (h *Hub) Grant(app string, g huanxin.ReplicaGrant) {
 // Limit sets what the client of a party may check, a second and a day; 0 is the hub's default, -1 no limit.
 func (h *Hub) Limit(party string, perSecond, perDay int64) {
 	h.t.Helper()
-	h.must(h.core.LimitClient(h.t.Context(), core.Operator(), h.Credentials(party).ID, perSecond, perDay))
+	_, err := h.core.LimitClient(h.t.Context(), core.Operator(), h.Credentials(party).ID, core.Limits{PerSecond: &perSecond, PerDay: &perDay})
+	h.must(err)
 }
 
 // Disable switches a party off, or on again.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"flag"
@@ -27,14 +26,13 @@ func check(ctx context.Context, args []string) error {
 		return err
 	}
 	if *since == "" {
-		return usageError("check: since when? Give --since")
+		return usageError(say("check: 自何时起?请给出 --since", "check: since when? Give --since"))
 	}
 	number := words[0]
 	if number == "-" {
-		if number, err = bufio.NewReader(io.LimitReader(os.Stdin, 1<<10)).ReadString('\n'); err != nil && err != io.EOF {
+		if number, err = oneLine(os.Stdin); err != nil {
 			return err
 		}
-		number = strings.TrimSpace(number)
 	}
 	if _, err := huanxin.ParseNumber(number); err != nil {
 		return err
@@ -54,6 +52,21 @@ func check(ctx context.Context, args []string) error {
 		return printJSON(os.Stdout, asOf, answer)
 	}
 	return printAnswer(os.Stdout, asOf, answer)
+}
+
+// oneLine reads what must be one line.
+func oneLine(r io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(r, 1<<10))
+	line, more, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	switch {
+	case err != nil:
+		return "", err
+	case line == "":
+		return "", usageError(say("check: 标准输入里什么也没有:- 表示从标准输入读一个号码", "check: there is nothing on standard input, from which - reads a number"))
+	case more != "":
+		return "", usageError(say("check: 标准输入里不止一行:一次只核验一个号码;多个号码请用 huanxin match", "check: there is more than one line on standard input: one number is checked at a time; huanxin match takes many"))
+	}
+	return strings.TrimSpace(line), nil
 }
 
 func printJSON(w io.Writer, asOf int64, a hubapi.Checked) error {
@@ -106,22 +119,4 @@ func printAnswer(w io.Writer, asOf int64, a hubapi.Checked) error {
 		line("运营商已报齐至", "fresh at", a.FreshAt.Format(time.RFC3339)+say(",此前的变化运营商都已报告", ", until when the carrier has told everything"))
 	}
 	return err
-}
-
-// chinese reports whether people are spoken to in Chinese.
-func chinese() bool {
-	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
-		if v := os.Getenv(name); v != "" {
-			return strings.HasPrefix(v, "zh")
-		}
-	}
-	return false
-}
-
-// say gives the text in the reader's language.
-func say(zh, en string) string {
-	if chinese() {
-		return zh
-	}
-	return en
 }

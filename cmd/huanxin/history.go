@@ -9,12 +9,12 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
 	hubclient "github.com/huanxin-platform/huanxin/client"
 	"github.com/huanxin-platform/huanxin/internal/history"
+	"github.com/huanxin-platform/huanxin/internal/resume"
 )
 
 const historyForm = "import-history --in FILE [--hub URL] [--covered-since DATE] [--complete-until TIME] [--rejected FILE] [--progress FILE] [--restart]"
@@ -27,7 +27,7 @@ func importHistory(ctx context.Context, args []string) error {
 	f.StringVar(&o.In, "in", "", "`file` of CSV with the columns number,tenure_started_at,origin; - is standard input, which cannot be gone on with")
 	f.StringVar(&o.Progress, "progress", "", "`file` of what was loaded already (default: that of --in with .progress behind it)")
 	f.BoolVar(&o.Restart, "restart", false, "begin anew; what was loaded already is known to the hub")
-	f.StringVar(&o.Rejected, "rejected", "", "`file` that takes the refused lines as CSV: line,code,detail")
+	f.StringVar(&o.Rejected, "rejected", "", "`file` that takes the refused lines as CSV: line,code,detail,id; one that is there must be such a list, and is replaced")
 	f.StringVar(&o.Told.CoveredSince, "covered-since", "", "`date` from which the carrier knows every change of holder of its numbers; stated when no line was refused")
 	until := f.String("complete-until", "", "`time` until when the carrier has now told everything, such as 2026-03-01T08:00:00+08:00; stated likewise")
 	if _, err := parse(f, args, 0, historyForm); err != nil {
@@ -50,22 +50,27 @@ func importHistory(ctx context.Context, args []string) error {
 		return err
 	}
 	o.Target = hub.url + " as " + hub.id
-	say := wordsFor(os.Getenv)
-	bar := newProgressBar(os.Stderr, say, time.Now)
+	text := newWords()
+	bar := newProgressBar(os.Stderr, text, time.Now)
 	o.Tell, o.Waiting = bar.tell, bar.waiting
 	res, err := history.Import(ctx, o)
 	bar.clear()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, say.broken+"\n", count(res.Lines()))
+		if res.Lines() > 0 {
+			fmt.Fprintf(os.Stderr, text.broken+"\n", count(res.Lines()))
+		}
 		if o.Stdin == nil && res.Lines() > 0 {
-			fmt.Fprintln(os.Stderr, say.goOn)
+			fmt.Fprintln(os.Stderr, text.goOn)
 		}
 		if errors.Is(err, context.Canceled) {
-			return errors.New(say.interrupted)
+			return errors.New(text.interrupted)
 		}
-		return errors.New(err.Error()) // exit code 1, also where the hub says that the file is not of the right form
+		if use, ok := errors.AsType[*resume.UseError](err); ok {
+			return use
+		}
+		return errors.New(explain(withCause(err, o.In, "number", "tenure_started_at", "origin"))) // exit code 1, also where the hub says that the file is not of the right form
 	}
-	say.summary(os.Stdout, os.Stderr, &res, &o)
+	text.summary(os.Stdout, os.Stderr, &res, &o)
 	if res.Rejected > 0 {
 		return errBadLines
 	}
@@ -118,70 +123,62 @@ func (w *words) summary(out, errs io.Writer, res *history.Result, o *history.Opt
 	for _, code := range slices.Sorted(maps.Keys(res.Codes)) {
 		fmt.Fprintf(errs, "  %-24s %s\n", code, count(res.Codes[code]))
 	}
-	if o.Rejected != "" {
+	switch {
+	case res.Listed == res.Rejected:
 		fmt.Fprintf(errs, w.listed+"\n", o.Rejected)
-	} else {
+	case res.Listed > 0:
+		fmt.Fprintf(errs, w.partly+"\n", count(res.Listed), o.Rejected)
+	default:
 		fmt.Fprintln(errs, w.unlisted)
 	}
 }
 
-// words are what the command says, in one language.
+// words are what the command says.
 type words struct {
-	totals, covered, never, notStated, unasked, refused, listed, unlisted, doneBefore string
-	broken, goOn, interrupted, waiting, resumed, lines, rate, left                    string
+	totals, covered, never, notStated, unasked, refused, listed, partly, unlisted, doneBefore string
+	broken, goOn, interrupted, waiting, resumed, lines, rate, left                            string
 }
 
-var inEnglish = words{
-	totals:      "%s lines: %s accepted, %s known already, %s refused",
-	covered:     "changes of holder are known since: %s; everything is told until: %s",
-	never:       "not stated",
-	notStated:   "what is covered was not stated, because lines were refused: report what is true, then state it with a file that holds only the header",
-	unasked:     "since when changes of holder are known was not stated: a file of present tenures cannot tell; --covered-since DATE does",
-	refused:     "%s lines were refused:",
-	listed:      "they are listed in %s",
-	unlisted:    "--restart --rejected FILE lists them",
-	doneBefore:  "the file was loaded before, and did not change since (--restart sends it again)",
-	broken:      "%s lines were loaded",
-	goOn:        "the same command goes on behind them",
-	interrupted: "interrupted",
-	waiting:     "trying again in %v: %v",
-	resumed:     "going on behind %s lines",
-	lines:       "%s lines",
-	rate:        "%s lines/s",
-	left:        "%v left",
-}
-
-var inChinese = words{
-	totals:      "共 %s 行:接受 %s 行,已知 %s 行,拒绝 %s 行",
-	covered:     "机主变更自何日起全部可知:%s;已全部报告至:%s",
-	never:       "未声明",
-	notStated:   "因有被拒绝的行,覆盖范围未声明:请先报告正确的内容,再用只有表头的文件声明",
-	unasked:     "未声明机主变更自何日起可知:现有持号期的文件本身说明不了,请用 --covered-since 日期 声明",
-	refused:     "拒绝了 %s 行:",
-	listed:      "明细见 %s",
-	unlisted:    "用 --restart --rejected 文件 列出明细",
-	doneBefore:  "该文件此前已全部导入,之后没有变化(--restart 可重新发送)",
-	broken:      "已导入 %s 行",
-	goOn:        "再次运行同一命令即可从断点继续",
-	interrupted: "已中断",
-	waiting:     "%v 后重试:%v",
-	resumed:     "从第 %s 行之后继续",
-	lines:       "%s 行",
-	rate:        "每秒 %s 行",
-	left:        "剩余 %v",
-}
-
-// wordsFor gives those of the language that POSIX's variables ask for, which are looked up in its order.
-func wordsFor(env func(string) string) *words {
-	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
-		if v := env(name); v != "" {
-			if strings.HasPrefix(v, "zh") {
-				return &inChinese
-			}
-			break
-		}
+// newWords gives those of the reader's language.
+func newWords() *words {
+	return &words{
+		totals: say("共 %s 行:接受 %s 行,已知 %s 行,拒绝 %s 行",
+			"%s lines: %s accepted, %s known already, %s refused"),
+		covered: say("机主变更自何日起全部可知:%s;已全部报告至:%s",
+			"changes of holder are known since: %s; everything is told until: %s"),
+		never: say("未声明",
+			"not stated"),
+		notStated: say("因有被拒绝的行,覆盖范围未声明:请先报告正确的内容,再用只有表头的文件声明",
+			"what is covered was not stated, because lines were refused: report what is true, then state it with a file that holds only the header"),
+		unasked: say("未声明机主变更自何日起可知:现有持号期的文件本身说明不了,请用 --covered-since 日期 声明",
+			"since when changes of holder are known was not stated: a file of present tenures cannot tell; --covered-since DATE does"),
+		refused: say("拒绝了 %s 行:",
+			"%s lines were refused:"),
+		listed: say("明细见 %s",
+			"they are listed in %s"),
+		partly: say("其中只有 %s 行列在 %s:用 --restart --rejected 文件 列出全部",
+			"only %s of them are listed in %s: --restart --rejected FILE lists all"),
+		unlisted: say("用 --restart --rejected 文件 列出明细",
+			"--restart --rejected FILE lists them"),
+		doneBefore: say("该文件此前已全部导入,之后没有变化(--restart 可重新发送)",
+			"the file was loaded before, and did not change since (--restart sends it again)"),
+		broken: say("已导入 %s 行",
+			"%s lines were loaded"),
+		goOn: say("再次运行同一命令即可从断点继续",
+			"the same command goes on behind them"),
+		interrupted: say("已中断",
+			"interrupted"),
+		waiting: say("%v 后重试:%v",
+			"trying again in %v: %v"),
+		resumed: say("从第 %s 行之后继续",
+			"going on behind %s lines"),
+		lines: say("%s 行",
+			"%s lines"),
+		rate: say("每秒 %s 行",
+			"%s lines/s"),
+		left: say("剩余 %v",
+			"%v left"),
 	}
-	return &inEnglish
 }
 
 // count writes a count with its thousands apart.

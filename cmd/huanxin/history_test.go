@@ -106,7 +106,7 @@ func TestHistoryIsImportedFromTheCommandLine(t *testing.T) {
 		}
 	}
 	rejected, err := os.ReadFile(filepath.Join(s.dir, "rejected.csv"))
-	if err != nil || !strings.HasPrefix(string(rejected), "line,code,detail\n5,malformed_time,") || strings.Count(string(rejected), "\n") != 4 || strings.Contains(string(rejected), "3800000003") || strings.Contains(string(rejected), "3800000005") {
+	if err != nil || !strings.HasPrefix(string(rejected), "line,code,detail,id\n5,malformed_time,") || strings.Count(string(rejected), "\n") != 4 || strings.Contains(string(rejected), "3800000003") || strings.Contains(string(rejected), "3800000005") {
 		t.Errorf("%v: %s", err, rejected)
 	}
 	for _, name := range []string{"p.json", "good.csv.progress"} {

@@ -32,11 +32,11 @@ func (h *hubClient) open() (*hubapi.Client, error) {
 	keyFile := os.Getenv("HUANXIN_CLIENT_KEY")
 	switch {
 	case h.url == "":
-		return nil, usageError("which hub? Give --hub URL, or set HUANXIN_URL")
+		return nil, usageError(say("哪个枢纽?请给出 --hub URL,或设置 HUANXIN_URL", "which hub? Give --hub URL, or set HUANXIN_URL"))
 	case h.id == "":
-		return nil, usageError("as whom? Set HUANXIN_CLIENT_ID")
+		return nil, usageError(say("以谁的身份?请设置 HUANXIN_CLIENT_ID", "as whom? Set HUANXIN_CLIENT_ID"))
 	case (o.Secret == "") == (keyFile == ""):
-		return nil, usageError("set either HUANXIN_CLIENT_SECRET or HUANXIN_CLIENT_KEY")
+		return nil, usageError(say("请设置 HUANXIN_CLIENT_SECRET 或 HUANXIN_CLIENT_KEY 之一", "set either HUANXIN_CLIENT_SECRET or HUANXIN_CLIENT_KEY"))
 	}
 	if keyFile != "" {
 		text, err := os.ReadFile(keyFile)

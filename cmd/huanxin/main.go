@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/resume"
 )
 
 // The exit codes that scripts rely on (API.md).
@@ -84,9 +85,12 @@ func run(ctx context.Context, args []string) int {
 		case errors.Is(err, errBadLines):
 			return exitBadLines
 		default:
-			fmt.Fprintln(os.Stderr, "huanxin "+c.name+":", err)
+			fmt.Fprintln(os.Stderr, "huanxin "+c.name+":", explain(err))
 			if _, ours := errors.AsType[*huanxin.Error](err); ours && huanxin.KindOf(err) == huanxin.Invalid {
 				return exitUsage // what was given is not of the form that is asked for
+			}
+			if _, wrong := errors.AsType[*resume.UseError](err); wrong {
+				return exitUsage // files that cannot be what they were named for
 			}
 			return exitFailed
 		}

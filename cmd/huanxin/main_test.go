@@ -69,6 +69,7 @@ func does(t *testing.T, dir string, args ...string) string {
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	does(t, dir, "party", "add", "cmcc", "--kind", "carrier", "--name-zh", "移动", "--name-en", "Mobile")
 	for _, c := range []struct {
 		code int
 		says string // on standard error, or with code 0 on standard output
@@ -99,7 +100,10 @@ func TestExitCodes(t *testing.T) {
 		{1, "no such client", "client rotate nobody"},
 		{1, "no such client", "client limit nobody --checks-per-day 5"},
 		{1, "no such file", "client rotate nobody --jwks nothing.json"},
-		{2, "client add|limit|rotate", "client"},
+		{2, "checks-per-second", "client limit nobody"},
+		{2, "-1 for none", "client limit nobody --checks-per-day -2"},
+		{2, "-1 for none", "client limit nobody --checks-per-day 5 --checks-per-second -9"},
+		{2, "client add|keygen|limit|list|rotate", "client"},
 		{2, "key rotate", "key"},
 		{1, "no such file", "serve --config nothing.yaml"},
 		{1, "not a loopback address", "serve --listen 0.0.0.0:0"},
@@ -116,6 +120,33 @@ func TestExitCodes(t *testing.T) {
 		if strings.Contains(errs, "goroutine ") {
 			t.Errorf("huanxin %s panicked: %s", c.args, errs)
 		}
+	}
+}
+
+func TestOnlyServeAndPartyAddMakeAHub(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "keys", "{}")
+	for _, args := range []string{"party list", "party disable x", "party enable x", "party replica x whole", "client list", "client add x --party y --secret", "client add x --party y --jwks keys",
+		"client rotate x", "client limit x --checks-per-day 5", "key rotate"} {
+		for _, where := range []string{"", " --data nowhere"} {
+			code, out, errs := run(t, dir, strings.Fields(args+where)...)
+			if want := "there is no hub in " + map[string]string{"": "data", " --data nowhere": "nowhere"}[where]; code != 1 || out != "" || !strings.Contains(errs, want) {
+				t.Errorf("huanxin %s%s: exit %d: %s%s", args, where, code, out, errs)
+			}
+		}
+	}
+	if names, _ := filepath.Glob(filepath.Join(dir, "*")); len(names) != 1 {
+		t.Errorf("something was made: %v", names)
+	}
+	does(t, dir, "party", "add", "cmcc", "--kind", "carrier", "--name-zh", "移动", "--name-en", "Mobile")
+	does(t, dir, "party", "list")
+	must(t, os.Remove(filepath.Join(dir, "data", "keys.json")))
+	if code, _, errs := run(t, dir, "party", "list"); code != 1 || !strings.Contains(errs, "keys.json") {
+		t.Errorf("without its keys: exit %d: %s", code, errs)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data", "keys.json")); err == nil {
+		t.Error("a hub got new keys: nothing that was sealed opens any more")
 	}
 }
 
@@ -243,6 +274,20 @@ func TestTheRegistryIsKeptBesideARunningHub(t *testing.T) {
 		}
 	}
 
+	for _, step := range [][2]string{ // what is not given stays
+		{"--checks-per-day 5", "pay-1: checks a second: default, checks a day: 5"},
+		{"--checks-per-second -1", "pay-1: checks a second: unlimited, checks a day: 5"},
+		{"--checks-per-day 0 --checks-per-second 7", "pay-1: checks a second: 7, checks a day: default"},
+		{"--checks-per-day -1", "pay-1: checks a second: 7, checks a day: unlimited"},
+	} {
+		if got := does(t, dir, append([]string{"client", "limit", "pay-1"}, strings.Fields(step[0])...)...); got != step[1] {
+			t.Errorf("client limit pay-1 %s: %s", step[0], got)
+		}
+	}
+	if list := does(t, dir, "client", "list"); !regexp.MustCompile(`(?m)^pay-1 +pay +active +secret +7 +unlimited +numbers.check .*tasks.work`).MatchString(list) {
+		t.Errorf("client list:\n%s", list)
+	}
+
 	c := client.New(client.Options{URL: h.url, ID: "pay-1", Secret: secret, HTTP: http.DefaultClient})
 	if _, _, err := c.Tasks(t.Context(), "", 1); err != nil {
 		t.Error(err)
@@ -260,6 +305,9 @@ func TestTheRegistryIsKeptBesideARunningHub(t *testing.T) {
 	within5s(t, "a disabled party's tokens stop", func() bool { _, _, err := c.Tasks(t.Context(), "", 1); return err != nil })
 	if h.token("pay-1", next) {
 		t.Error("a disabled party gets a token")
+	}
+	if list := does(t, dir, "client", "list"); !regexp.MustCompile(`(?m)^pay-1 +pay +party disabled `).MatchString(list) {
+		t.Errorf("client list:\n%s", list)
 	}
 	if list := does(t, dir, "party", "list"); !regexp.MustCompile(`(?m)^pay +app +disabled`).MatchString(list) {
 		t.Errorf("party list:\n%s", list)

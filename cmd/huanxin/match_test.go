@@ -265,6 +265,7 @@ func TestMatchSaysWhatIsWrongWithItsUse(t *testing.T) {
 	a, dir := &asker{}, t.TempDir()
 	write(t, dir, "a.csv", accounts())
 	write(t, dir, "b.csv", "account,number\n1,"+kept+"\n")
+	write(t, dir, "taken.progress", "a diary\n")
 	env := []string{"HUANXIN_URL=http://127.0.0.1:1", "HUANXIN_CLIENT_ID=x", "HUANXIN_CLIENT_SECRET=y"}
 	for _, c := range []struct {
 		args string
@@ -273,15 +274,20 @@ func TestMatchSaysWhatIsWrongWithItsUse(t *testing.T) {
 	}{
 		{"", 2, "--in FILE"},
 		{"--in a.csv", 2, "--out FILE"},
-		{"--in a.csv --out c.csv --unknown -", 2, "--unknown is a file"},
+		{"--in a.csv --out c.csv --unknown -", 2, "--unknown and --bad are files"},
 		{"--in a.csv --out c.csv --country 44", 2, "--country knows 86"},
 		{"--in a.csv --out c.csv --zone Nowhere", 2, "--zone"},
 		{"--in a.csv --out c.csv --unsigned", 2, "--unsigned"},
 		{"--in a.csv --out c.csv --hub ftp://x", 2, "https://"},
 		{"--in a.csv --out c.csv more", 2, "usage: huanxin match"},
 		{"--in nothing.csv --out c.csv", 1, "no such file"},
-		{"--in a.csv --out a.csv", 1, "cannot be two of"},
-		{"--in a.csv --out c.csv --unknown ./c.csv", 1, "cannot be two of"},
+		{"--in a.csv --out a.csv", 2, "cannot be both input and output of rows that changed"},
+		{"--in a.csv --out c.csv --unknown ./c.csv", 2, "cannot be both"},
+		{"--in a.csv --out c.csv --bad c.csv.partial", 2, "cannot be both"},
+		{"--in a.csv --out c.csv --bad c.csv.progress", 2, "cannot be both"},
+		{"--in a.csv --out c.csv --bad -", 2, "--unknown and --bad are files"},
+		{"--in a.csv --out taken", 2, "no progress file"},
+		{"--in a.csv --out taken --restart", 2, "no progress file"},
 		{"--in a.csv --out nowhere/c.csv", 1, "no such file"},
 		{"--in b.csv --out c.csv", 1, "there is no column bound_at"},
 		{"--in a.csv --out c.csv --replica nothing", 1, "no such file"},
@@ -294,6 +300,35 @@ func TestMatchSaysWhatIsWrongWithItsUse(t *testing.T) {
 	}
 	if code, out, _ := a.run(t, dir, "", nil, "match", "-h"); code != 0 {
 		t.Errorf("help: exit %d: %s", code, out)
+	}
+}
+
+func TestBadLinesAreListedAndTheSummaryComesLast(t *testing.T) {
+	t.Parallel()
+	a, dir := startAsker(t), t.TempDir()
+	var b strings.Builder
+	b.WriteString("account,number,bound_at\n")
+	for i := range 1200 {
+		fmt.Fprintf(&b, "%d,%s,%s\n", i, kept, []string{"2019/8/8", "someday"}[i%2])
+	}
+	write(t, dir, "accounts.csv", b.String())
+	code, out, errs := a.run(t, dir, "", nil, "match", "--in", "accounts.csv", "--out", "changed.csv", "--bad", "bad.csv")
+	if code != 3 || !strings.HasPrefix(errs, "1200 bad lines are listed in bad.csv\nin 600 of them bound_at is a date") || strings.Contains(out, "as of") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "bad.csv"))
+	must(t, err)
+	lines := strings.Split(string(text), "\n")
+	if len(lines) != 1202 || lines[0] != "line,code,detail" || !strings.HasPrefix(lines[1], "2,malformed_time,") || !strings.Contains(lines[1], "2019/8/8") || !strings.HasPrefix(lines[1200], "1201,malformed_time,bound_at is neither") {
+		t.Errorf("%d lines: %q … %q", len(lines), lines[:2], lines[1200:])
+	}
+	if info, err := os.Stat(filepath.Join(dir, "bad.csv")); err != nil || info.Mode() != 0o600 {
+		t.Error(info.Mode(), err)
+	}
+	code, _, errs = a.run(t, dir, b.String(), []string{"LC_ALL=zh_CN.UTF-8"}, "match", "--in", "-", "--out", "-")
+	bad, hint, summary := strings.Index(errs, "还有 200 个坏行"), strings.Index(errs, "2019-08-08"), strings.Index(errs, "行: 1200\n")
+	if code != 3 || bad < 0 || hint < bad || summary < hint || !strings.HasPrefix(errs, "第 2 行: malformed_time\n") {
+		t.Errorf("exit %d: %d %d %d: %.300s", code, bad, hint, summary, errs)
 	}
 }
 

@@ -15,15 +15,15 @@ const plainEvery = 10 * time.Second
 // progressBar shows how far an import is: a bar on a terminal, else a line now and then.
 type progressBar struct {
 	statusLine
-	say   *words
+	words *words
 	now   func() time.Time
 	first *history.At // where this run began
 	began time.Time
 	told  time.Time
 }
 
-func newProgressBar(w io.Writer, say *words, now func() time.Time) *progressBar {
-	return &progressBar{statusLine: newStatusLine(w), say: say, now: now}
+func newProgressBar(w io.Writer, text *words, now func() time.Time) *progressBar {
+	return &progressBar{statusLine: newStatusLine(w), words: text, now: now}
 }
 
 // tell draws where the import is.
@@ -33,7 +33,7 @@ func (b *progressBar) tell(at history.At) {
 		b.first, b.began, b.told = &at, now, now
 		if n := at.Lines(); n > 0 {
 			b.clear()
-			fmt.Fprintf(b.w, b.say.resumed+"\n", count(n))
+			fmt.Fprintf(b.w, b.words.resumed+"\n", count(n))
 		}
 		return
 	}
@@ -49,9 +49,9 @@ func (b *progressBar) line(at history.At, now time.Time) string {
 	took := max(now.Sub(b.began), time.Millisecond)
 	perSecond := float64(at.Lines()-b.first.Lines()) / took.Seconds()
 	gauge, left := distance{done: at.Offset, from: b.first.Offset, size: at.Size, took: took}.gauge(b.terminal)
-	parts := []string{gauge, fmt.Sprintf(b.say.lines, count(at.Lines())), fmt.Sprintf(b.say.rate, count(int64(perSecond)))}
+	parts := []string{gauge, fmt.Sprintf(b.words.lines, count(at.Lines())), fmt.Sprintf(b.words.rate, count(int64(perSecond)))}
 	if left > 0 {
-		parts = append(parts, fmt.Sprintf(b.say.left, left))
+		parts = append(parts, fmt.Sprintf(b.words.left, left))
 	}
 	return strings.Join(parts, "  ")
 }
@@ -59,5 +59,5 @@ func (b *progressBar) line(at history.At, now time.Time) string {
 // waiting tells of a failure that may pass.
 func (b *progressBar) waiting(err error, pause time.Duration) {
 	b.clear()
-	fmt.Fprintf(b.w, b.say.waiting+"\n", pause.Round(100*time.Millisecond), err)
+	fmt.Fprintf(b.w, b.words.waiting+"\n", pause.Round(100*time.Millisecond), explain(err))
 }

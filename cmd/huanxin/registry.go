@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,13 +17,21 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/server"
 )
 
-// withHub runs f on the hub's data. A hub that is serving takes over what changed within 5 seconds.
+// withHub runs f on the data of a hub that is there. One that is serving takes over what changed within 5 seconds.
 func withHub(ctx context.Context, flags *configFlags, f func(hub *core.Hub) error) error {
+	return onHub(ctx, flags, server.OpenHubThere, f)
+}
+
+func onHub(ctx context.Context, flags *configFlags, open func(context.Context, server.Config, *slog.Logger) (*core.Hub, func() error, error), f func(hub *core.Hub) error) error {
 	cfg, err := flags.load()
 	if err != nil {
 		return err
 	}
-	hub, closeHub, err := server.OpenHub(ctx, cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	hub, closeHub, err := open(ctx, cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	if errors.Is(err, server.ErrNoHub) {
+		return fmt.Errorf(say("%w:%s。用 --data 或 --config 指明枢纽的数据目录;huanxin serve 或 huanxin party add 会新建枢纽",
+			"%w; --data or --config says where the hub's data are, in place of %s. huanxin serve and huanxin party add make a hub"), err, cfg.Data)
+	}
 	if err != nil {
 		return err
 	}
@@ -35,25 +43,36 @@ func withHub(ctx context.Context, flags *configFlags, f func(hub *core.Hub) erro
 }
 
 // sub runs the second word of a command.
-func sub(ctx context.Context, name string, args []string, subs map[string]func(context.Context, []string) error) error {
-	if len(args) > 0 {
-		if run := subs[args[0]]; run != nil {
-			return run(ctx, args[1:])
-		}
-	}
+func sub(ctx context.Context, name string, args []string, verbs []command) error {
 	var words []string
-	for w := range subs {
-		words = append(words, w)
+	for _, v := range verbs {
+		if len(args) > 0 && args[0] == v.name {
+			return v.run(ctx, args[1:])
+		}
+		words = append(words, v.name)
 	}
-	fmt.Fprintf(os.Stderr, "usage: huanxin %s %s …   (add -h for the flags)\n", name, strings.Join(slices.Sorted(slices.Values(words)), "|"))
+	asked := len(args) > 0 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help")
+	w := io.Writer(os.Stderr)
+	if asked {
+		w = os.Stdout
+	}
+	fmt.Fprintf(w, "usage: huanxin %s %s …   (add -h for the flags)\n\n", name, strings.Join(words, "|"))
+	for _, v := range verbs {
+		fmt.Fprintf(w, "  %-8s %s\n", v.name, v.short)
+	}
+	if asked {
+		return flag.ErrHelp
+	}
 	return errUsage
 }
 
 func party(ctx context.Context, args []string) error {
-	return sub(ctx, "party", args, map[string]func(context.Context, []string) error{
-		"add": partyAdd, "list": partyList, "replica": partyReplica,
-		"disable": func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "disable", true) },
-		"enable":  func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "enable", false) },
+	return sub(ctx, "party", args, []command{
+		{"add", "enter a carrier, an app or a regulator into the registry", partyAdd},
+		{"disable", "switch a party off: its tokens stop within 5 seconds", func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "disable", true) }},
+		{"enable", "switch it on again", func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "enable", false) }},
+		{"list", "list all parties", partyList},
+		{"replica", "say which replica of the number index an app's contract grants", partyReplica},
 	})
 }
 
@@ -95,7 +114,7 @@ func partyAdd(ctx context.Context, args []string) error {
 		}
 		p.Domains = split(*domains)
 	}
-	return withHub(ctx, &flags, func(hub *core.Hub) error {
+	return onHub(ctx, &flags, server.OpenHub, func(hub *core.Hub) error { // a new hub begins with its parties
 		if hub.Party(p.ID) != nil {
 			return fmt.Errorf("there is a party %s already", p.ID)
 		}
@@ -172,84 +191,8 @@ func partyReplica(ctx context.Context, args []string) error {
 	})
 }
 
-func client(ctx context.Context, args []string) error {
-	return sub(ctx, "client", args, map[string]func(context.Context, []string) error{"add": clientAdd, "rotate": clientRotate, "limit": clientLimit})
-}
-
-func clientAdd(ctx context.Context, args []string) error {
-	f := flag.NewFlagSet("client add", flag.ContinueOnError)
-	var flags configFlags
-	flags.add(f)
-	in := core.NewClient{}
-	f.StringVar(&in.Party, "party", "", "the party it belongs to")
-	scopes := f.String("scopes", "", "what it may ask tokens for, separated by commas; empty: all that its party may have")
-	jwks := f.String("jwks", "", "`file` with its public keys (JSON Web Key Set), for private_key_jwt")
-	f.BoolVar(&in.Secret, "secret", false, "make a secret instead, shown this once")
-	words, err := parse(f, args, 1, "client add ID --party PARTY (--jwks FILE | --secret) [--scopes LIST]")
-	if err != nil {
-		return err
-	}
-	in.ID = words[0]
-	in.Scopes = huanxin.ParseScopes(strings.Join(split(*scopes), " "))
-	if in.JWKS, err = readKeys(*jwks); err != nil {
-		return err
-	}
-	return withHub(ctx, &flags, func(hub *core.Hub) error {
-		secret, err := hub.AddClient(ctx, core.Operator(), in)
-		return showSecret(secret, err)
-	})
-}
-
-func clientRotate(ctx context.Context, args []string) error {
-	f := flag.NewFlagSet("client rotate", flag.ContinueOnError)
-	var flags configFlags
-	flags.add(f)
-	jwks := f.String("jwks", "", "`file` with its new public keys; without it a new secret is made")
-	words, err := parse(f, args, 1, "client rotate ID [--jwks FILE]")
-	if err != nil {
-		return err
-	}
-	set, err := readKeys(*jwks)
-	if err != nil {
-		return err
-	}
-	return withHub(ctx, &flags, func(hub *core.Hub) error {
-		secret, err := hub.RotateClient(ctx, core.Operator(), words[0], set)
-		return showSecret(secret, err)
-	})
-}
-
-func clientLimit(ctx context.Context, args []string) error {
-	f := flag.NewFlagSet("client limit", flag.ContinueOnError)
-	var flags configFlags
-	flags.add(f)
-	perSecond := f.Int64("checks-per-second", 0, "checks a second in the long run; 0: the hub's default, -1: no limit")
-	perDay := f.Int64("checks-per-day", 0, "checks a day; 0: the hub's default, -1: no limit")
-	words, err := parse(f, args, 1, "client limit ID [--checks-per-second N] [--checks-per-day N]")
-	if err != nil {
-		return err
-	}
-	return withHub(ctx, &flags, func(hub *core.Hub) error {
-		return hub.LimitClient(ctx, core.Operator(), words[0], *perSecond, *perDay)
-	})
-}
-
-func readKeys(path string) ([]byte, error) {
-	if path == "" {
-		return nil, nil
-	}
-	return os.ReadFile(path)
-}
-
-func showSecret(secret string, err error) error {
-	if err == nil && secret != "" {
-		fmt.Println(secret)
-	}
-	return err
-}
-
 func key(ctx context.Context, args []string) error {
-	return sub(ctx, "key", args, map[string]func(context.Context, []string) error{"rotate": keyRotate})
+	return sub(ctx, "key", args, []command{{"rotate", "make a new signing key: published now, used in an hour", keyRotate}})
 }
 
 func keyRotate(ctx context.Context, args []string) error {

@@ -19,14 +19,16 @@ import (
 )
 
 func replicaCommand(ctx context.Context, args []string) error {
-	return sub(ctx, "replica", args, map[string]func(context.Context, []string) error{
-		"upload": func(ctx context.Context, args []string) error {
-			return replicaNumbers(ctx, args, "upload", (*hubapi.Client).UploadReplica)
-		},
-		"remove": func(ctx context.Context, args []string) error {
+	return sub(ctx, "replica", args, []command{
+		{"info", "say of when and of which numbers a replica is", replicaInfo},
+		{"pull", "bring the app's replica from the hub", replicaPull},
+		{"remove", "take numbers out of those that it is made of", func(ctx context.Context, args []string) error {
 			return replicaNumbers(ctx, args, "remove", (*hubapi.Client).RemoveReplica)
-		},
-		"pull": replicaPull, "verify": replicaVerify, "info": replicaInfo,
+		}},
+		{"upload", "say of which numbers it is to be made", func(ctx context.Context, args []string) error {
+			return replicaNumbers(ctx, args, "upload", (*hubapi.Client).UploadReplica)
+		}},
+		{"verify", "prove that a replica is whole and signed by the hub", replicaVerify},
 	})
 }
 
@@ -54,7 +56,7 @@ func replicaNumbers(ctx context.Context, args []string, verb string, send func(*
 	}
 	column, err := openColumn(file)
 	if err != nil {
-		return fmt.Errorf("%s: %w", *in, err)
+		return fmt.Errorf("%s: %w", *in, withCause(err, *in, "number"))
 	}
 	got, err := send(c, ctx, "text/csv", column.body())
 	if err == nil {

@@ -68,6 +68,14 @@ func (k SigningKey) public() jose.JSONWebKey {
 	return jose.JSONWebKey{Key: k.Private.Public(), KeyID: k.KID, Algorithm: k.Alg, Use: "sig"}
 }
 
+// Named gives the key with its thumbprint as id where it has none, as CheckJWKS names it.
+func (k SigningKey) Named() SigningKey {
+	if k.KID == "" {
+		k.KID = thumbprint(k.Private.Public())
+	}
+	return k
+}
+
 // signer makes what signs with this key and the given typ header (RFC 7515 §4.1.9).
 func (k SigningKey) signer(typ string) (jose.Signer, error) {
 	var private any = k.Private
@@ -140,7 +148,8 @@ func MarshalClientKey(k SigningKey) ([]byte, error) {
 }
 
 // ParseClientKey reads a client's private key: PEM (PKCS#8, or SEC 1 for EC), or one JWK with its private part.
-// The key id is the JWK's, or else the key's thumbprint, as CheckJWKS gives it.
+// The key id is the JWK's, or else its thumbprint, as CheckJWKS gives it. PEM holds no id, and none is made up, since the key set may
+// give the key another: without one the hub takes the client's only key.
 func ParseClientKey(data []byte) (SigningKey, error) {
 	var jwk jose.JSONWebKey
 	if block, _ := pem.Decode(data); block != nil {
@@ -158,6 +167,8 @@ func ParseClientKey(data []byte) (SigningKey, error) {
 		}
 	} else if err := jwk.UnmarshalJSON(data); err != nil {
 		return SigningKey{}, errors.New("auth: the key file is neither PEM nor a JWK")
+	} else if private, ok := jwk.Key.(crypto.Signer); ok && jwk.KeyID == "" {
+		jwk.KeyID = thumbprint(private.Public())
 	}
 	private, ok := jwk.Key.(crypto.Signer)
 	if !ok {
@@ -167,9 +178,6 @@ func ParseClientKey(data []byte) (SigningKey, error) {
 	algs := algsOf(private.Public())
 	if len(algs) == 0 {
 		return SigningKey{}, errors.New("auth: a key is EC on P-256, Ed25519, or RSA of 2048 to 8192 bits")
-	}
-	if k.KID == "" {
-		k.KID = thumbprint(private.Public())
 	}
 	if k.Alg == "" {
 		k.Alg = string(algs[0])

@@ -214,13 +214,13 @@ func TestAClientsKeyIsReadFromPEMAndFromJWK(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, data := range [][]byte{data, jwk} {
+		for form, data := range [][]byte{data, jwk} {
 			back, err := ParseClientKey(data)
 			if err != nil {
 				t.Errorf("%s: %v", k.Alg, err)
 				continue
 			}
-			if thumbprint(back.Private.Public()) != thumbprint(k.Private.Public()) || back.KID == "" || back.Alg == "" {
+			if thumbprint(back.Private.Public()) != thumbprint(k.Private.Public()) || back.KID != []string{"", k.Named().KID}[form] || back.Alg == "" || back.Named().KID == "" {
 				t.Errorf("%s comes back as %v, %s", k.Alg, back, back.Alg)
 			}
 		}

@@ -108,6 +108,10 @@ var useCases = []struct {
 		_, err := w.RotateClient(context.Background(), who, "none", nil)
 		return err
 	}},
+	{"LimitClient", "client.limit", huanxin.OperatorParty, huanxin.ScopeAdmin, func(w *world, who huanxin.Caller) error {
+		_, err := w.LimitClient(context.Background(), who, "none", core.Limits{PerDay: new(int64(1))})
+		return err
+	}},
 	{"RotateSigningKey", "key.rotate", huanxin.OperatorParty, huanxin.ScopeAdmin, func(w *world, who huanxin.Caller) error {
 		return w.RotateSigningKey(context.Background(), who)
 	}},

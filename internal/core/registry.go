@@ -276,26 +276,6 @@ func (h *Hub) RotateClient(ctx context.Context, who huanxin.Caller, id string, j
 	})
 }
 
-// LimitClient sets what a client's contract allows of checks, a second in the long run and a day; 0: the hub's default, negative:
-// no limit. It holds within 5 seconds at other hubs.
-func (h *Hub) LimitClient(ctx context.Context, who huanxin.Caller, id string, perSecond, perDay int64) error {
-	err := h.act(ctx, who, "client.limit", mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
-		entry.Subject = id
-		old := h.snapshot().clients[id]
-		if old == nil {
-			return notFound("client")
-		}
-		c := *old
-		c.ChecksPerSecond, c.ChecksPerDay = perSecond, perDay
-		entry.Detail = detail(map[string]any{"checks_per_second": perSecond, "checks_per_day": perDay})
-		return tx.PutClient(c, now)
-	})
-	if err != nil {
-		return err
-	}
-	return h.Refresh(ctx)
-}
-
 func (h *Hub) putClient(ctx context.Context, who huanxin.Caller, action string, in NewClient,
 	make func(old *huanxin.Client, p *huanxin.Party) (huanxin.Client, error)) (secret string, err error) {
 	err = h.act(ctx, who, action, mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {

@@ -30,7 +30,8 @@ type Options struct {
 	// Progress is the progress file; empty: In with ".progress" behind it. Restart begins anew whatever it says.
 	Progress string
 	Restart  bool
-	// Rejected is a file that takes the refused lines as CSV: line, code, detail; empty: none.
+	// Rejected is a file that takes the refused lines as CSV: line, code, detail, id; empty: none. One that is there must be
+	// such a list, and is replaced or gone on with.
 	Rejected string
 	// Told is stated at the end, unless a line was refused for another reason than its number's kind.
 	Told client.HistoryTold
@@ -73,6 +74,8 @@ type Result struct {
 	Totals
 	// Resumed says that an earlier run had made progress, and Done that it had loaded all of it.
 	Resumed, Done bool
+	// Listed is how many of the refused lines stand in Options.Rejected: fewer where that was not asked for from the beginning.
+	Listed int64
 	// Stated is what the hub takes the carrier's coverage for; nil: nothing was to be stated, or refused lines forbid it.
 	Stated *client.HistoryReceipt
 }
@@ -106,7 +109,7 @@ func Import(ctx context.Context, o Options) (res Result, err error) {
 	if !im.at.Done {
 		err = im.load(ctx)
 	}
-	res.Totals = im.at.Totals
+	res.Totals, res.Listed = im.at.Totals, im.at.Listed
 	if err != nil {
 		return res, err
 	}
@@ -121,6 +124,9 @@ func Import(ctx context.Context, o Options) (res Result, err error) {
 }
 
 func (im *importer) open() (err error) {
+	if err := im.distinct(); err != nil {
+		return err
+	}
 	if im.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1)); err != nil {
 		return err
 	}
@@ -129,10 +135,52 @@ func (im *importer) open() (err error) {
 	} else if err := im.openFile(); err != nil {
 		return err
 	}
-	if im.rejected, err = openRejected(im.Rejected, im.at.RejectedBytes); err != nil {
+	if im.rejected, err = im.openRejected(); err != nil {
 		return errors.Join(err, im.in.close())
 	}
 	return nil
+}
+
+// openRejected opens the list of refused lines and finds out how many are in it. After an import that is done nothing is added, so nothing
+// is opened.
+func (im *importer) openRejected() (*rejectedFile, error) {
+	if im.at.Done {
+		if !listedIn(im.Rejected, im.at.RejectedBytes) {
+			im.at.Listed = 0
+		}
+		return openRejected("", im.at.RejectedBytes)
+	}
+	r, err := openRejected(im.Rejected, im.at.RejectedBytes)
+	if err == nil && (r.f == nil || r.begun) {
+		im.at.Listed = 0
+	}
+	return r, err
+}
+
+// distinct refuses a file that is to be two things at once: what is written would destroy what is read.
+func (im *importer) distinct() error {
+	in := resume.Role{As: "input", Path: im.In}
+	if im.Stdin != nil {
+		in.Path = ""
+		in.File, _ = im.Stdin.(*os.File)
+	}
+	progress := im.progressPath()
+	roles := []resume.Role{in, {As: "the list of refused lines", Path: im.Rejected}, {As: "progress file", Path: progress}}
+	if progress != "" {
+		roles = append(roles, resume.Role{As: "the next progress file", Path: progress + resume.NextEnding})
+	}
+	return resume.Distinct(roles...)
+}
+
+// progressPath gives where the progress file is; empty: there is none.
+func (im *importer) progressPath() string {
+	switch {
+	case im.Stdin != nil:
+		return ""
+	case im.Progress == "":
+		return im.In + ".progress"
+	}
+	return im.Progress
 }
 
 // openFile opens the input and what is known of progress in it.
@@ -145,12 +193,8 @@ func (im *importer) openFile() error {
 	im.in.file = f
 	info, err := f.Stat()
 	if err == nil && info.Mode().IsRegular() {
-		path := im.Progress
-		if path == "" {
-			path = im.In + ".progress"
-		}
 		im.in.size = info.Size()
-		err = im.findProgress(path, f)
+		err = im.findProgress(im.progressPath(), f)
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
@@ -167,7 +211,7 @@ func (im *importer) findProgress(path string, f *os.File) error {
 	im.progress = &resume.File[state]{Path: path, Settings: im.Target, Other: "is of an import into another hub or as another client",
 		InputPath: im.In, Input: print}
 	if im.Restart {
-		return nil
+		return im.progress.Replaceable()
 	}
 	at, found, err := im.progress.Load()
 	if err != nil || !found {
@@ -195,6 +239,7 @@ type state struct {
 	Line   int64 `json:"line"` // how many physical lines that is
 	// RejectedBytes is how long the file of refused lines was then.
 	RejectedBytes int64 `json:"rejected_bytes"`
+	Listed        int64 `json:"listed"` // how many lines are in it
 	Done          bool  `json:"done"`
 }
 
@@ -256,6 +301,9 @@ func (im *importer) take(ctx context.Context, p piece) error {
 		}
 		if im.at.RejectedBytes, err = im.rejected.add(all, p.first); err != nil {
 			return err
+		}
+		if im.rejected.f != nil {
+			im.at.Listed += int64(len(all))
 		}
 	}
 	im.at.Offset, im.at.Line = p.end, p.last

@@ -136,7 +136,7 @@ func (c *cutter) header() (line []byte, bom bool, err error) {
 	var b block
 	for first := true; ; first = false {
 		if err := c.next(&b); err == io.EOF {
-			return nil, bom, errNoHeader
+			return nil, bom, ErrNoHeader
 		} else if err != nil {
 			return nil, bom, err
 		}
@@ -148,19 +148,19 @@ func (c *cutter) header() (line []byte, bom bool, err error) {
 		for data := b.data; len(data) > 0; {
 			r, _ := nextRow(data, c.limit, false)
 			if r.code != "" {
-				return nil, bom, errNoHeader
+				return nil, bom, ErrNoHeader
 			}
 			line, data = data[:r.end], data[r.end:]
 			if text := trimEnding(line); len(text) > 0 {
 				if !sound(text) {
-					return nil, bom, errNoHeader
+					return nil, bom, ErrNoHeader
 				}
 				c.unread(data)
 				return line, bom, nil
 			}
 		}
 		if b.long {
-			return nil, bom, errNoHeader
+			return nil, bom, ErrNoHeader
 		}
 	}
 }
@@ -177,4 +177,5 @@ func (c *cutter) unread(data []byte) {
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-var errNoHeader = errors.New("the input has no header: its first line must name the columns, account, number and bound_at among them")
+// ErrNoHeader says that the input does not begin with a line that names columns.
+var ErrNoHeader = errors.New("the input has no header: its first line must name the columns, account, number and bound_at among them")

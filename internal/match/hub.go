@@ -100,12 +100,18 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// passing reports whether a failure may pass by itself: the network's, 429 and 5xx.
+// QuotaExceeded is the code of the error with which Answer ends at once when the client has used up the day's checks.
+const QuotaExceeded = "quota_exceeded"
+
+// passing reports whether a failure may pass by itself, soon: the network's, 429 and 5xx, but not a day's quota.
 func passing(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return false
 	}
 	if e, ok := errors.AsType[*huanxin.Error](err); ok {
+		if e.Code == QuotaExceeded {
+			return false
+		}
 		return e.Kind == huanxin.Limited || e.Kind == huanxin.Unavailable || e.Kind == huanxin.Internal || e.Code == "invalid_token"
 	}
 	return !errors.Is(err, errAnswer)

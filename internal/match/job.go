@@ -22,8 +22,10 @@ import (
 type Job struct {
 	// In, Out and Unknown are paths; "-" for the first two is Stdin and Stdout. Without Unknown those rows are only counted.
 	In, Out, Unknown string
-	Stdin            io.Reader
-	Stdout           io.Writer
+	// Bad takes all bad lines as CSV: line, code, detail; empty: nobody wants them.
+	Bad    string
+	Stdin  io.Reader
+	Stdout io.Writer
 	// Settings say what else must be the same for a job to go on: what is asked, and how. They are kept in the progress file.
 	Settings string
 	// Restart forgets an earlier run.
@@ -32,7 +34,7 @@ type Job struct {
 	SafeEvery time.Duration
 	// Resumed, unless nil, is told at which byte the job goes on.
 	Resumed func(offset int64)
-	// Options are those of the run; In, Changed, Unknown, Resume and Block are the job's.
+	// Options are those of the run; In, Changed, Unknown, Bad, Resume and Block are the job's.
 	Options Options
 }
 
@@ -49,6 +51,7 @@ type job struct {
 	progress  resume.File[safePoint]
 	resumable bool
 	out, rest output
+	bad       output
 	saved     time.Time
 }
 
@@ -56,6 +59,7 @@ type job struct {
 type safePoint struct {
 	Out      int64 `json:"out"` // lengths that are on stable storage
 	Unknown  int64 `json:"unknown"`
+	Bad      int64 `json:"bad"`
 	Complete bool  `json:"complete"` // only the outputs' names are missing
 	State    State `json:"state"`
 }
@@ -76,6 +80,9 @@ func (j *Job) Run(ctx context.Context) (State, error) {
 	}
 	o := j.Options
 	o.In, o.Changed, o.Unknown, o.Block = r.in, &r.out, &r.rest, r.block
+	if r.Bad != "" {
+		o.Bad = &r.bad
+	}
 	if from != nil {
 		o.Resume = &from.State
 		if j.Resumed != nil {
@@ -119,27 +126,37 @@ func (r *job) open() error {
 	return r.distinct()
 }
 
-// distinct refuses to write over the input, or two outputs into one file.
+// distinct refuses to write over the input, or two things into one file.
 func (r *job) distinct() error {
-	same := func(a, b string) bool {
-		if a == "" || b == "" || a == "-" || b == "-" {
-			return false
-		}
-		ia, ea := os.Stat(a)
-		ib, eb := os.Stat(b)
-		return filepath.Clean(a) == filepath.Clean(b) || ea == nil && eb == nil && os.SameFile(ia, ib)
+	in, out := resume.Role{As: "input", Path: r.In}, resume.Role{As: "output of rows that changed", Path: r.Out}
+	if r.In == "-" {
+		in.Path = ""
+		in.File, _ = r.Stdin.(*os.File)
 	}
-	for _, c := range [][2]string{{r.In, r.Out}, {r.In, r.Unknown}, {r.Out, r.Unknown}} {
-		if same(c[0], c[1]) {
-			return fmt.Errorf("%s cannot be two of input, changed and unknown", c[0])
+	if r.Out == "-" {
+		out.Path = ""
+		out.File, _ = r.Stdout.(*os.File)
+	}
+	roles := []resume.Role{in, out, {As: "output of unknown rows", Path: r.Unknown}, {As: "output of bad lines", Path: r.Bad}}
+	for _, o := range roles[1:] {
+		if o.Path != "" {
+			roles = append(roles, resume.Role{As: "a temporary file", Path: o.Path + partial})
 		}
 	}
-	return nil
+	if r.resumable {
+		roles = append(roles, resume.Role{As: "progress file", Path: r.Out + progress},
+			resume.Role{As: "the next progress file", Path: r.Out + progress + resume.NextEnding})
+	}
+	return resume.Distinct(roles...)
 }
 
 // resume opens the outputs, and finds out whether there is a run to go on with.
 func (r *job) resume() (from *safePoint, err error) {
-	if r.resumable && !r.Restart {
+	if r.resumable && r.Restart {
+		if err := r.progress.Replaceable(); err != nil {
+			return nil, err
+		}
+	} else if r.resumable {
 		if last, found, err := r.progress.Load(); err != nil {
 			return nil, err
 		} else if found {
@@ -160,6 +177,9 @@ func (r *job) resume() (from *safePoint, err error) {
 		return nil, err
 	}
 	if err := r.rest.open(r.Unknown, nil, lengths.Unknown); err != nil {
+		return nil, err
+	}
+	if err := r.bad.open(r.Bad, nil, lengths.Bad); err != nil {
 		return nil, err
 	}
 	if from == nil && r.resumable { // what it says of the outputs is not true any more
@@ -186,15 +206,19 @@ func (r *job) save(s State, complete bool) error {
 	if err := r.sync(); err != nil {
 		return err
 	}
-	return r.progress.Store(safePoint{Out: r.out.n, Unknown: r.rest.n, State: s, Complete: complete})
+	return r.progress.Store(safePoint{Out: r.out.n, Unknown: r.rest.n, Bad: r.bad.n, State: s, Complete: complete})
 }
 
 func (r *job) sync() error {
-	if err := r.out.sync(); err != nil {
-		return err
+	for _, o := range r.outputs() {
+		if err := o.sync(); err != nil {
+			return err
+		}
 	}
-	return r.rest.sync()
+	return nil
 }
+
+func (r *job) outputs() []*output { return []*output{&r.out, &r.rest, &r.bad} }
 
 // interrupted keeps what was done, or cleans up where nothing can go on with it.
 func (r *job) interrupted(s State) {
@@ -202,8 +226,9 @@ func (r *job) interrupted(s State) {
 		_ = r.save(s, false) // an older safe point does, too
 		return
 	}
-	r.out.remove()
-	r.rest.remove()
+	for _, o := range r.outputs() {
+		o.remove()
+	}
 	_ = r.out.flush() // what goes to standard output is true as far as it goes
 }
 
@@ -228,7 +253,7 @@ func (r *job) finish(s State) error {
 
 // publish gives the outputs their names. Those that have them already, from before a crash, are left alone.
 func (r *job) publish() error {
-	for _, path := range []string{r.Unknown, r.Out} {
+	for _, path := range []string{r.Bad, r.Unknown, r.Out} {
 		if path == "" || path == "-" {
 			continue
 		}
@@ -249,8 +274,9 @@ func (r *job) publish() error {
 }
 
 func (r *job) close() {
-	r.out.close()
-	r.rest.close()
+	for _, o := range r.outputs() {
+		o.close()
+	}
 	if f, ok := r.in.(*os.File); ok && r.In != "-" {
 		_ = f.Close()
 	}
@@ -339,9 +365,11 @@ func (r *job) settings() string {
 		zone = r.Options.Zone.String()
 	}
 	in, _ := filepath.Abs(r.In)
-	unknown := r.Unknown
-	if unknown != "" {
-		unknown, _ = filepath.Abs(unknown)
+	others := []string{r.Unknown, r.Bad}
+	for i, path := range others {
+		if path != "" {
+			others[i], _ = filepath.Abs(path)
+		}
 	}
-	return strings.Join([]string{in, unknown, zone, fmt.Sprint(r.Options.China), r.Settings}, "\n")
+	return strings.Join([]string{in, others[0], others[1], zone, fmt.Sprint(r.Options.China), r.Settings}, "\n")
 }

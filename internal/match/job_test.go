@@ -41,7 +41,7 @@ func base(t *testing.T, dir string, rows int) (changed, unknown string) {
 
 // newJob makes a job in a directory with a safe point behind every block of a few rows.
 func newJob(dir string, source match.Source) *match.Job {
-	return &match.Job{In: filepath.Join(dir, "in.csv"), Out: filepath.Join(dir, "out.csv"), Unknown: filepath.Join(dir, "unknown.csv"), SafeEvery: -1,
+	return &match.Job{In: filepath.Join(dir, "in.csv"), Out: filepath.Join(dir, "out.csv"), Unknown: filepath.Join(dir, "unknown.csv"), Bad: filepath.Join(dir, "bad.csv"), SafeEvery: -1,
 		Options: match.Options{Source: source, Zone: huanxin.China, BlockSize: 500, BatchRows: 4}}
 }
 
@@ -57,7 +57,19 @@ func done(t *testing.T, dir, changed, unknown string) {
 			t.Fatalf("%s: %v %v", name, info.Mode(), err)
 		}
 	}
-	if names, _ := filepath.Glob(filepath.Join(dir, "*")); len(names) != 3 {
+	in, err := os.ReadFile(filepath.Join(dir, "in.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := reference{limit: 1 << 16}
+	m.run(string(in))
+	if got, err := os.ReadFile(filepath.Join(dir, "bad.csv")); err != nil || withoutDetail(string(got)) != m.bad() || len(m.s.BadLines) == 0 {
+		t.Fatalf("bad.csv: %v\n got %q\nwant %q", err, got, m.bad())
+	}
+	if info, err := os.Stat(filepath.Join(dir, "bad.csv")); err != nil || info.Mode() != 0o600 {
+		t.Fatalf("bad.csv: %v %v", info.Mode(), err)
+	}
+	if names, _ := filepath.Glob(filepath.Join(dir, "*")); len(names) != 4 {
 		t.Fatalf("left behind: %v", names)
 	}
 }
@@ -71,7 +83,7 @@ type crashing struct {
 func (c *crashing) Answer(ctx context.Context, b *match.Batch) error {
 	if c.left.Add(-1) == 0 {
 		// The progress file first: the outputs are then at least as long as it says, as they are on a disk.
-		for _, name := range []string{"out.csv.progress", "out.csv.partial", "unknown.csv.partial", "in.csv"} {
+		for _, name := range []string{"out.csv.progress", "out.csv.partial", "unknown.csv.partial", "bad.csv.partial", "in.csv"} {
 			if err := copyFile(filepath.Join(c.picture, name), filepath.Join(c.dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
@@ -113,7 +125,7 @@ func TestAJobThatIsCutOffAnywhereEndsWithTheSameFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n%2 == 0 { // the program itself went away, with what it had not put on stable storage yet
-			for _, name := range []string{"out.csv.progress", "out.csv.partial", "unknown.csv.partial"} {
+			for _, name := range []string{"out.csv.progress", "out.csv.partial", "unknown.csv.partial", "bad.csv.partial"} {
 				_ = os.Remove(filepath.Join(dir, name))
 				if err := copyFile(filepath.Join(dir, name), filepath.Join(c.picture, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 					t.Fatal(err)
@@ -131,7 +143,7 @@ func TestAJobThatIsCutOffAnywhereEndsWithTheSameFiles(t *testing.T) {
 			t.Fatalf("after %d questions everything was done again", n)
 		}
 		done(t, dir, changed, unknown)
-		for _, name := range []string{"out.csv", "unknown.csv"} {
+		for _, name := range []string{"out.csv", "unknown.csv", "bad.csv"} {
 			if err := os.Remove(filepath.Join(dir, name)); err != nil {
 				t.Fatal(err)
 			}
@@ -142,7 +154,7 @@ func TestAJobThatIsCutOffAnywhereEndsWithTheSameFiles(t *testing.T) {
 func TestAJobGoesOnWhenOnlyTheNamesAreMissing(t *testing.T) {
 	dir := t.TempDir()
 	changed, unknown := base(t, dir, 100)
-	for _, name := range []string{"out.csv", "unknown.csv"} {
+	for _, name := range []string{"out.csv", "unknown.csv", "bad.csv"} {
 		inTheWay := filepath.Join(dir, name)
 		if err := os.Mkdir(inTheWay, 0o700); err != nil {
 			t.Fatal(err)
@@ -158,7 +170,9 @@ func TestAJobGoesOnWhenOnlyTheNamesAreMissing(t *testing.T) {
 			t.Fatal(s, err)
 		}
 		done(t, dir, changed, unknown)
-		_, _ = os.Remove(filepath.Join(dir, "out.csv")), os.Remove(filepath.Join(dir, "unknown.csv"))
+		for _, name := range []string{"out.csv", "unknown.csv", "bad.csv"} {
+			_ = os.Remove(filepath.Join(dir, name))
+		}
 	}
 }
 
@@ -185,6 +199,7 @@ func TestAJobGoesOnOnlyWithTheSameInputAndArguments(t *testing.T) {
 		"another zone":    {job: func(j *match.Job) { j.Options.Zone = time.UTC }, says: "other arguments"},
 		"national":        {job: func(j *match.Job) { j.Options.China = true }, says: "other arguments"},
 		"no unknown":      {job: func(j *match.Job) { j.Unknown = "" }, says: "other arguments"},
+		"no bad lines":    {job: func(j *match.Job) { j.Bad = "" }, says: "other arguments"},
 		"a touched input": {change: func() error { return os.Chtimes(in, time.Time{}, time.Now().Add(time.Hour)) }, says: "changed since"},
 		"a longer input": {change: func() error {
 			f, err := os.OpenFile(in, os.O_APPEND|os.O_WRONLY, 0)

@@ -8,7 +8,6 @@
 package match
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +28,7 @@ type Options struct {
 
 	Changed io.Writer // CHANGED and NO_HOLDER
 	Unknown io.Writer // UNKNOWN
+	Bad     io.Writer // all bad lines as CSV: line, code, detail; nil: nobody wants them
 
 	// Zone is that of times without an offset. nil: UTC.
 	Zone *time.Location
@@ -77,6 +77,8 @@ type Summary struct {
 	Reasons   map[string]int64 `json:"unknown_by_reason"`
 	Bad       int64            `json:"bad_lines"`
 	BadLines  []Bad            `json:"listed_bad_lines"` // the first of them
+	// OtherDates is how many of them are bad because their date is written in another way, such as 2019/8/8.
+	OtherDates int64 `json:"bad_dates"`
 	// FirstAsOf and LastAsOf are the positions in the number log between which the answers were true.
 	FirstAsOf int64 `json:"first_as_of"`
 	LastAsOf  int64 `json:"last_as_of"`
@@ -96,7 +98,10 @@ func (s *Summary) add(r *result) {
 		}
 		s.Reasons[because.reason] += because.n
 	}
-	s.BadLines = append(s.BadLines, r.bad[:min(len(r.bad), maxBad-len(s.BadLines))]...)
+	s.OtherDates += c.otherDates
+	for _, l := range r.bad[:min(len(r.bad), maxBad-len(s.BadLines))] {
+		s.BadLines = append(s.BadLines, l.Bad)
+	}
 	if r.first > 0 && (s.FirstAsOf == 0 || r.first < s.FirstAsOf) {
 		s.FirstAsOf = r.first
 	}
@@ -161,46 +166,6 @@ func Run(ctx context.Context, o Options) (State, error) {
 	return p.state.clone(), err
 }
 
-// errColumns begins what is said of a header.
-func errColumns(format string, args ...any) error {
-	return fmt.Errorf("the header of the input: "+format, args...)
-}
-
-func readHeader(text []byte) (Header, error) {
-	fields, _ := split(nil, text)
-	h := Header{Columns: len(fields), Number: -1, BoundAt: -1}
-	account := -1
-	for i, f := range fields {
-		place := map[string]*int{"account": &account, "number": &h.Number, "bound_at": &h.BoundAt}[string(plain(f))]
-		if place == nil {
-			continue
-		}
-		if *place >= 0 {
-			return h, errColumns("the column %s is there twice", plain(f))
-		}
-		*place = i
-	}
-	for _, c := range []struct {
-		name  string
-		place int
-	}{{"account", account}, {"number", h.Number}, {"bound_at", h.BoundAt}} {
-		if c.place < 0 {
-			return h, errColumns("there is no column %s", c.name)
-		}
-	}
-	for i, f := range fields {
-		if name := string(plain(f)); name == "outcome" || name == "reason" {
-			if h.Replace = i >= h.Columns-2; !h.Replace {
-				return h, errColumns("the column %s has the name of one that is added: rename it", name)
-			}
-		}
-	}
-	if n := h.Columns; h.Replace && (string(plain(fields[n-2])) != "outcome" || string(plain(fields[n-1])) != "reason") {
-		return h, errColumns("of the columns outcome and reason, which are added, one is there already: rename it")
-	}
-	return h, nil
-}
-
 // writeHeaders begins the outputs as the input begins, byte order mark and all.
 func (o *Options) writeHeaders(h Header, line []byte, bom bool) error {
 	w := worker{table: &table{replace: h.Replace}}
@@ -214,7 +179,10 @@ func (o *Options) writeHeaders(h Header, line []byte, bom bool) error {
 	if _, err := o.Changed.Write(out); err != nil {
 		return err
 	}
-	_, err := o.Unknown.Write(out)
+	if _, err := o.Unknown.Write(out); err != nil || o.Bad == nil {
+		return err
+	}
+	_, err := io.WriteString(o.Bad, badHeader)
 	return err
 }
 
@@ -223,6 +191,7 @@ type pipeline struct {
 	o      *Options
 	cutter *cutter
 	state  State
+	line   []byte // that is being written
 
 	ctx   context.Context
 	stop  context.CancelCauseFunc
@@ -244,7 +213,7 @@ func newPipeline(ctx context.Context, o *Options, c *cutter, s State) *pipeline 
 func (p *pipeline) run() error {
 	o, h := p.o, p.state.Header
 	t := &table{columns: h.Columns, number: h.Number, boundAt: h.BoundAt, replace: h.Replace, china: o.China, limit: o.RowLimit,
-		batchRows: o.BatchRows, times: newTimes(o.Zone, time.Now()), source: o.Source, undecided: o.Undecided}
+		batchRows: o.BatchRows, allBad: o.Bad != nil, times: newTimes(o.Zone, time.Now()), source: o.Source, undecided: o.Undecided}
 	go p.cut() // not waited for where a run ends early: it may wait for a pipe
 	var busy sync.WaitGroup
 	for range o.Workers {
@@ -314,6 +283,21 @@ func (p *pipeline) next() (b *block, ok bool, err error) {
 	}
 }
 
+// writeBad puts a block's bad lines in order, and writes them.
+func (p *pipeline) writeBad(b *block) error {
+	sortBad(b.bad)
+	if p.o.Bad == nil {
+		return nil
+	}
+	for i := range b.bad {
+		p.line = b.bad[i].appendTo(p.line[:0])
+		if _, err := p.o.Bad.Write(p.line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // write writes what becomes of the blocks, in order.
 func (p *pipeline) write() error {
 	for {
@@ -333,7 +317,9 @@ func (p *pipeline) write() error {
 		if _, err := p.o.Unknown.Write(b.unknown); err != nil {
 			return err
 		}
-		slices.SortFunc(b.bad, func(a, b Bad) int { return cmp.Compare(a.Line, b.Line) })
+		if err := p.writeBad(b); err != nil {
+			return err
+		}
 		p.state.Summary.add(&b.result)
 		p.state.Offset, p.state.Line = b.end, b.line+b.lines
 		p.o.Progress.Bytes.Store(b.end)

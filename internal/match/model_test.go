@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,24 @@ type reference struct {
 	s                match.Summary
 }
 
+// otherDate is what a malformed_time is that was written as a date of another form.
+var otherDate = regexp.MustCompile(`^(?:[12]\d{7}(?:\D|$)|\d{4}(?:/\d{1,2}/\d{1,2}|\.\d{1,2}\.\d{1,2}|-(?:\d-\d{1,2}|\d\d-\d))(?:\D|$)|\d{4}年\d{1,2}月)`)
+
+// bad gives the list of bad lines without its third column.
+func (m *reference) bad() string {
+	var b strings.Builder
+	b.WriteString("line,code\n")
+	for _, l := range m.s.BadLines {
+		fmt.Fprintf(&b, "%d,%s\n", l.Line, l.Code)
+	}
+	return b.String()
+}
+
+// withoutDetail cuts the third column off a list of bad lines.
+func withoutDetail(list string) string {
+	return regexp.MustCompile(`(?m)^([^,\n]*,[^,\n]*),[^,\n]*$`).ReplaceAllString(list, "$1")
+}
+
 func (m *reference) run(input string) {
 	rest := strings.TrimPrefix(input, "\xef\xbb\xbf")
 	bom := strings.TrimSuffix(input, rest)
@@ -115,6 +134,9 @@ func (m *reference) run(input string) {
 			}
 			if code != "" {
 				m.s.Bad++
+				if code == "malformed_time" && otherDate.MatchString(record[slices.Index(header, "bound_at")]) {
+					m.s.OtherDates++
+				}
 				m.s.BadLines = append(m.s.BadLines, match.Bad{Line: line, Code: code})
 			}
 		}
@@ -219,7 +241,7 @@ var (
 	boundAts = []string{"2010-01-01", "2025-05-31", "2025-06-01", "2025-06-02", "2026-03-02", "2026-03-03", "2027-01-01", "", "NULL", `\N`, "0000-00-00 00:00:00", "0001-01-01",
 		"2025-05-31T23:59:59+08:00", "2025-06-01T10:00:00Z", "2025-05-31T15:59:59.999999Z", "2025-05-31 23:59:59", "2025-06-02 00:00:00", "2025-05-31 23:59:59.5",
 		"2025-06-02 00:00:00.123456789", "2025-06-02 00:00:00+08", "2025-06-02 00:00:00-03:30", "2025-06-02t00:00:00z", "1969-12-31", "2025-02-29", "2024-02-29",
-		"2025-13-01", "2025-00-01", "2025-06-00", "2025-6-1", "2025-06-01 24:00:00", "2025-06-01 10:60:00", "2025-06-01T10:00:00", "2025-06-01 10:00:00.", "2025/06/01",
+		"2025-13-01", "2025-00-01", "2025-06-00", "2025-6-1", "2025-06-01 24:00:00", "2025-06-01 10:60:00", "2025-06-01T10:00:00", "2025-06-01 10:00:00.", "2025/06/01", "2025/6/1 10:00", "2025.6.01", "20250601", "20250601 101010", "2025年6月1日", "2025-06-1", "202506011", "2025/06", "2025-06-01-",
 		"tomorrow", "2025-06-01 10:00:00Z", "2025-06-01T10:00:00+24:00", "20250601", "2100-01-01", "2025-06-01 10:00", "2025-06-01 1a:00:00", " 2025-06-01"}
 	others = []string{"", "a", "张三", "x,y", `say "hi"`, "two\nlines", "three\r\n\"good\"\nlines", "\xd5\xc5\xc8\xfd", ",", `"`, "a very long field that goes on and on"}
 )
@@ -269,7 +291,7 @@ func TestMatchingIsWhatTheObviousWayGives(t *testing.T) {
 		input := file(t)
 		m := reference{limit: rapid.SampledFrom([]int{40, 90, 1 << 16}).Draw(t, "limit"), china: rapid.Bool().Draw(t, "china"), hub: rapid.Bool().Draw(t, "hub")}
 		m.run(input)
-		var changed, unknown bytes.Buffer
+		var changed, unknown, bad bytes.Buffer
 		o := match.Options{
 			In: strings.NewReader(input), Changed: &changed, Unknown: &unknown, Zone: huanxin.China, China: m.china, RowLimit: m.limit,
 			Source:    &match.Replica{Marks: world, Uploaded: true, Present: present, AsOf: 8},
@@ -279,6 +301,9 @@ func TestMatchingIsWhatTheObviousWayGives(t *testing.T) {
 		}
 		if rapid.Bool().Draw(t, "by bytes") {
 			o.In = iotest.OneByteReader(o.In)
+		}
+		if rapid.Bool().Draw(t, "list bad lines") {
+			o.Bad = &bad
 		}
 		if m.hub {
 			o.Undecided = theHub{}
@@ -297,6 +322,11 @@ func TestMatchingIsWhatTheObviousWayGives(t *testing.T) {
 			return
 		}
 		s := end.Summary
+		if o.Bad != nil {
+			if d := cmp.Diff(m.bad(), withoutDetail(bad.String())); d != "" {
+				t.Fatalf("bad lines (-want +got):\n%s", d)
+			}
+		}
 		if asked := s.Rows > s.Bad+s.Reasons["bound_at_unknown"]; asked && !m.hub && (s.FirstAsOf != 8 || s.LastAsOf != 8) {
 			t.Fatalf("as of %d to %d", s.FirstAsOf, s.LastAsOf)
 		}

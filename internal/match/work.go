@@ -11,14 +11,15 @@ import (
 type result struct {
 	changed, unknown []byte // rows for the outputs
 	counts           counts
-	bad              []Bad
+	bad              []badLine // maxBad at most, unless all are wanted
+	allBad           bool
 	first, last      int64 // positions in the number log; 0: nothing was asked
 }
 
 // counts are those of a block.
 type counts struct {
-	rows, unchanged, changed, noHolder, unknown, bad int64
-	reasons                                          []reasonCount // of unknown; few
+	rows, unchanged, changed, noHolder, unknown, bad, otherDates int64
+	reasons                                                      []reasonCount // of unknown; few
 }
 
 type reasonCount struct {
@@ -37,25 +38,20 @@ func (c *counts) because(reason string) {
 	c.reasons = append(c.reasons, reasonCount{reason, 1})
 }
 
-// Bad is a bad line: its number (physical, from 1, the header included) and what is wrong with it.
-type Bad struct {
-	Line int64  `json:"line"`
-	Code string `json:"code"`
-}
-
-// maxBad is how many bad lines are listed.
-const maxBad = 1000
-
 func (r *result) reset() {
 	r.changed, r.unknown, r.bad = r.changed[:0], r.unknown[:0], r.bad[:0]
 	r.counts = counts{reasons: r.counts.reasons[:0]}
 	r.first, r.last = 0, 0
 }
 
-func (r *result) isBad(line int64, code string) {
+func (r *result) isBad(line int64, code string, otherDate bool) {
 	r.counts.rows++
-	if r.counts.bad++; len(r.bad) < maxBad {
-		r.bad = append(r.bad, Bad{line, code})
+	r.counts.bad++
+	if otherDate {
+		r.counts.otherDates++
+	}
+	if r.allBad || len(r.bad) < maxBad {
+		r.bad = append(r.bad, badLine{Bad{line, code}, otherDate})
 	}
 }
 
@@ -71,6 +67,7 @@ func (r *result) asked(b *Batch) {
 type ref struct {
 	start, end, line uint32 // its text with its ending in the block's data, and its line in the block
 	asked            bool   // in the batch; else there is no T to ask with
+	otherDate        bool   // bad, but for its date's form
 }
 
 // later is a row that the source could not decide, with what it was asked, and where the outputs were then.
@@ -99,6 +96,7 @@ type table struct {
 	china             bool // national numbers are taken
 	limit             int  // of a row
 	batchRows         int
+	allBad            bool // all bad lines are wanted
 	times             *times
 	source, undecided Source // undecided may be nil
 }
@@ -106,8 +104,9 @@ type table struct {
 // do answers the rows of a block.
 func (w *worker) do(ctx context.Context, b *block) error {
 	b.reset()
+	b.allBad = w.allBad
 	if b.long {
-		b.isBad(b.line, lineTooLong)
+		b.isBad(b.line, lineTooLong, false)
 		return nil
 	}
 	for pos, line := 0, uint32(0); pos < len(b.data); {
@@ -135,7 +134,7 @@ func (w *worker) do(ctx context.Context, b *block) error {
 			code = w.read(text, quoted, &r)
 		}
 		if code != "" {
-			b.isBad(b.line+int64(r.line), code)
+			b.isBad(b.line+int64(r.line), code, r.otherDate)
 			continue
 		}
 		if w.refs = append(w.refs, r); len(w.refs) >= w.batchRows {
@@ -173,6 +172,7 @@ func (w *worker) read(text []byte, quoted bool, r *ref) (code string) {
 		w.batch.add(digits, since)
 	case missing(boundAt):
 	case !ok:
+		r.otherDate = looksLikeDate(boundAt)
 		return malformedT
 	default:
 		r.asked = true
@@ -251,7 +251,7 @@ func (w *worker) answer(ctx context.Context, b *block) error {
 // place writes a row where its answer belongs, and counts it.
 func (w *worker) place(b *block, changed, unknown []byte, r ref, a Answer) (_, _ []byte) {
 	if a.Outcome == BadLine {
-		b.isBad(b.line+int64(r.line), a.Reason)
+		b.isBad(b.line+int64(r.line), a.Reason, false)
 		return changed, unknown
 	}
 	b.counts.rows++

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Input tells one input file from another.
@@ -58,7 +59,8 @@ type content[T any] struct {
 // version is raised when an older file means something else.
 const version = 2
 
-// Load reads how far the job is; found is false where no file is. It refuses a file that this job cannot go on from.
+// Load reads how far the job is; found is false where no file is. It refuses a file that this job cannot go on from;
+// the error is a *UseError where another file was meant.
 func (p *File[T]) Load() (state T, found bool, err error) {
 	text, err := os.ReadFile(p.Path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -74,16 +76,39 @@ func (p *File[T]) Load() (state T, found bool, err error) {
 	case err != nil || c.Version != version:
 		return state, false, p.Refuse()
 	case c.Settings != p.Settings:
-		return state, false, fmt.Errorf("%s %s; --restart begins anew", p.Path, p.Other)
+		return state, false, &UseError{OtherRun, p.Path, p.Path + " " + p.Other + "; --restart begins anew"}
 	case c.Input != p.Input:
 		return state, false, fmt.Errorf("%s changed since the run that %s is of; --restart begins anew", p.InputPath, p.Path)
 	}
 	return c.State, true, nil
 }
 
-// Refuse is the error for a file whose state makes no sense.
+// Refuse is the error for a file whose state makes no sense: a *UseError.
 func (p *File[T]) Refuse() error {
-	return fmt.Errorf("%s is no progress file of this version; --restart begins anew", p.Path)
+	return &UseError{NoProgress, p.Path, p.Path + " is no progress file of this version; --restart begins anew"}
+}
+
+// begins is how every progress file does, of whatever version and job.
+const begins = `{"version":`
+
+// Replaceable refuses to put a progress file in the place of what is none; a job that begins anew asks. One that broke off is one.
+// The error is a *UseError.
+func (p *File[T]) Replaceable() error {
+	f, err := os.Open(p.Path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, int64(len(begins))))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(begins, string(text)) {
+		return &UseError{NotOurs, p.Path, p.Path + " is no progress file: it is not replaced; remove it, or name another"}
+	}
+	return nil
 }
 
 // Store replaces the file. On return it is on stable storage.
@@ -92,7 +117,7 @@ func (p *File[T]) Store(state T) error {
 	if err != nil {
 		return err
 	}
-	next := p.Path + ".new"
+	next := p.Path + NextEnding
 	f, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

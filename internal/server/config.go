@@ -279,7 +279,7 @@ func (c *Config) calendar() (*huanxin.Calendar, error) {
 // database names the database, reading its URL from its file.
 func (c *Config) database() (string, error) {
 	if c.PostgresURLFile == "" {
-		return "sqlite:" + filepath.Join(c.Data, "huanxin.db"), nil
+		return "sqlite:" + c.sqliteFile(), nil
 	}
 	text, err := os.ReadFile(c.PostgresURLFile)
 	if err != nil {
@@ -287,6 +287,8 @@ func (c *Config) database() (string, error) {
 	}
 	return strings.TrimSpace(string(text)), nil
 }
+
+func (c *Config) sqliteFile() string { return filepath.Join(c.Data, "huanxin.db") }
 
 func (c *Config) checks() core.CheckOptions {
 	return core.CheckOptions{Snapshot: filepath.Join(c.Data, "index.snapshot"),

@@ -138,6 +138,26 @@ func openHub(ctx context.Context, cfg *Config, log *slog.Logger, db **store.Stor
 		ReplicaNumbers: cfg.Limits.ReplicaNumbers})
 }
 
+// ErrNoHub says that there is no hub where one was to be opened.
+var ErrNoHub = errors.New("there is no hub")
+
+// OpenHubThere is OpenHub, but for a hub that is there already: its keys, and its database unless that is a server's. Nothing is made. The
+// error is ErrNoHub where there is none.
+func OpenHubThere(ctx context.Context, cfg Config, log *slog.Logger) (hub *core.Hub, close func() error, err error) {
+	files := []string{cfg.keyFile()}
+	if cfg.PostgresURLFile == "" {
+		files = append(files, cfg.sqliteFile())
+	}
+	for _, path := range files {
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			return nil, nil, fmt.Errorf("%w in %s (no %s)", ErrNoHub, cfg.Data, path)
+		} else if err != nil {
+			return nil, nil, err
+		}
+	}
+	return OpenHub(ctx, cfg, log)
+}
+
 // OpenHub opens a hub without serving it, for commands on the hub's machine. close releases it.
 func OpenHub(ctx context.Context, cfg Config, log *slog.Logger) (hub *core.Hub, close func() error, err error) {
 	var db *store.Store
