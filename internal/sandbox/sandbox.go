@@ -204,11 +204,11 @@ func (d *demo) findMark() error {
 // changes nothing.
 func (d *demo) prepare(ctx context.Context) error {
 	known := readFile(d.o.Data)
-	clients, err := enrol(ctx, d.hub.Hub, d.hook.url(), known.Clients)
+	clients, vouchers, err := enrol(ctx, d.hub.Hub, d.hook.url(), known)
 	if err != nil {
 		return err
 	}
-	d.file = newFile(d.world, d.hub.URL, clients)
+	d.file = newFile(d.world, d.hub.URL, clients, vouchers)
 	if err := writeJSON(filepath.Join(d.o.Data, fileName), d.file); err != nil {
 		return err
 	}
@@ -224,6 +224,15 @@ func (d *demo) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	if !d.mark.Contracts {
+		if err := contract(ctx, d.hub.Hub); err != nil {
+			return err
+		}
+		d.mark.Contracts = true
+		if err := writeJSON(filepath.Join(d.o.Data, markName), d.mark); err != nil {
+			return err
+		}
+	}
 	if !d.mark.Prepared {
 		if err := d.seed(ctx); err != nil {
 			return err
@@ -236,7 +245,7 @@ func (d *demo) prepare(ctx context.Context) error {
 	if err := d.catchUp(ctx); err != nil {
 		return err
 	}
-	return d.allTold(ctx)
+	return d.stateCoverage(ctx)
 }
 
 // work lets the apps work until the world stops. The visitor's app is worked by nobody.
