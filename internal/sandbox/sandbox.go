@@ -48,6 +48,9 @@ const (
 // Run runs the world until ctx is done, or with Once until its scenario is over. With Once an error says that a rule of
 // DOMAIN.md §7 was broken.
 func Run(ctx context.Context, o Options) (err error) {
+	if err := checkListen(o.Listen); err != nil {
+		return err
+	}
 	if o.Once && o.Data == "" {
 		if o.Data, err = os.MkdirTemp("", "huanxin-demo-"); err != nil {
 			return err
@@ -140,7 +143,11 @@ func (d *demo) open(ctx context.Context) (err error) {
 	if err := d.findMark(); err != nil {
 		return err
 	}
-	d.say.line("造世界 / making the world: seed %d, %d numbers, in %s", d.mark.Seed, d.mark.People, d.o.Data)
+	if d.mark.Prepared {
+		d.say.line("接着来 / going on with the world in %s: seed %d, %d numbers", d.o.Data, d.mark.Seed, d.mark.People)
+	} else {
+		d.say.line("造世界 / making the world: seed %d, %d numbers, in %s", d.mark.Seed, d.mark.People, d.o.Data)
+	}
 	d.world = NewWorld(d.mark.Seed, d.mark.Epoch, d.mark.People)
 	if d.ledger, err = openLedger(d.world, d.o.Data); err != nil {
 		return err

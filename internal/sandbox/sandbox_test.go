@@ -271,7 +271,7 @@ func checkPage(t *testing.T, d *demo) {
 	for _, c := range []struct{ path, language, want string }{
 		{"/", "", "焕新演示世界"}, {"/", "en-GB,en;q=0.9", "The huanxin demo world"}, {"/?lang=en", "zh-CN", "The huanxin demo world"},
 		{"/?lang=zh", "en", "焕新演示世界"}, {"/demo.css", "", "--accent"}, {"/healthz", "", "ok"}, {"/docs/api", "", "API"},
-		{"/", "", "核验号码"}, {"/?lang=en", "", "/v1/checks"}, {"/openapi.yaml", "", "openapi: 3.1"}, {"/metrics", "", "huanxin_"},
+		{"/", "", "核对账号库"}, {"/?lang=en", "", "/v1/checks"}, {"/openapi.yaml", "", "openapi: 3.1"}, {"/metrics", "", "huanxin_"},
 	} {
 		resp, text := get(c.path, c.language)
 		if resp.StatusCode != http.StatusOK || !strings.Contains(text, c.want) {
