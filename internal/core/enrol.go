@@ -2,34 +2,39 @@ package core
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
-	"github.com/huanxin-platform/huanxin/internal/auth"
 	"github.com/huanxin-platform/huanxin/internal/store"
 )
 
-// Enrolment is a party, and a client of it that is to have a fresh secret; an empty client id: none.
+// Enrolment is a party that is to be in the registry, and what clients of it are to have new credentials.
 type Enrolment struct {
-	Party  huanxin.Party
-	Client string
+	Party huanxin.Party
+	// Known makes of the party that is there already what it is to be; nil: it stays as it is.
+	Known   func(huanxin.Party) huanxin.Party
+	Clients []NewClient // their Party is not read
 }
 
-// Enrol puts many parties into the registry at once, or changes those with the same ids, and gives the secrets of their
-// clients, which have all scopes of their party's kind. A client that is there already gets a new secret. All or nothing
-// happens; each party and client has its entry in the audit log.
+// Enrol puts many parties into the registry at once, and gives the secrets of their clients. A party or client that is there
+// keeps what an operator has agreed with it since, but for what Known says: a client that is there gets the new secret or key
+// set and keeps scopes, limits and whether it is disabled. All or nothing happens; every party and client that
+// changes has its entry in the audit log.
 func (h *Hub) Enrol(ctx context.Context, who huanxin.Caller, in []Enrolment, loopback bool) (secrets map[string]string, err error) {
 	err = h.act(ctx, who, "parties.enrol", mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
 		entry.Detail = detail(map[string]any{"parties": len(in)})
-		secrets = map[string]string{}
+		there := registrySnapshot{parties: map[huanxin.PartyNo]*huanxin.Party{}, byID: map[string]*huanxin.Party{},
+			clients: map[string]*huanxin.Client{}}
+		if err := there.load(tx); err != nil { // as the operator's commands beside this hub left it a moment ago
+			return err
+		}
+		e := enroller{tx: tx, now: now, entry: *entry, there: &there, loopback: loopback, secrets: map[string]string{}}
+		secrets = e.secrets
 		for i := range in {
-			secret, err := h.enrol(tx, now, *entry, &in[i], loopback)
-			if err != nil {
+			if err := e.enrol(&in[i]); err != nil {
 				entry.Subject = in[i].Party.ID
 				return err
-			}
-			if in[i].Client != "" {
-				secrets[in[i].Client] = secret
 			}
 		}
 		return nil
@@ -40,41 +45,87 @@ func (h *Hub) Enrol(ctx context.Context, who huanxin.Caller, in []Enrolment, loo
 	return secrets, h.Refresh(ctx)
 }
 
-func (h *Hub) enrol(tx *store.Tx, now time.Time, entry store.AuditEntry, in *Enrolment, loopback bool) (secret string, err error) {
-	if err := h.enrolParty(tx, now, entry, &in.Party, loopback); err != nil || in.Client == "" {
-		return "", err
-	}
-	old := h.snapshot().clients[in.Client]
-	switch {
-	case !partyID.MatchString(in.Client):
-		return "", huanxin.BadField("client", "malformed", "a client's id is 1 to 64 characters of a-z, 0-9 and dashes, not at its ends")
-	case old != nil && old.Party.ID != in.Party.ID:
-		return "", huanxin.Errorf(huanxin.Conflict, "client_exists", "a client of another party has this id")
-	}
-	c := huanxin.Client{ID: in.Client, Party: in.Party, Scopes: huanxin.ScopesOf(in.Party.Kind)}
-	secret, c.SecretHash = auth.NewSecret()
-	entry.Action, entry.Subject = "client.add", in.Client
-	if old != nil {
-		entry.Action = "client.rotate"
-	}
-	entry.Detail = detail(map[string]any{"party": in.Party.ID, "scopes": c.Scopes.String(), "secret": true})
-	if err := tx.PutClient(c, now); err != nil {
-		return "", err
-	}
-	return secret, tx.Audit(entry)
+// enroller is one run of Enrol.
+type enroller struct {
+	tx       *store.Tx
+	now      time.Time
+	entry    store.AuditEntry
+	there    *registrySnapshot
+	loopback bool
+	secrets  map[string]string // by client
 }
 
-func (h *Hub) enrolParty(tx *store.Tx, now time.Time, entry store.AuditEntry, p *huanxin.Party, loopback bool) (err error) {
-	if err := checkParty(p, loopback); err != nil {
+func (e *enroller) enrol(in *Enrolment) error {
+	p, err := e.party(in)
+	if err != nil {
 		return err
 	}
-	if old := h.Party(p.ID); old != nil && old.Kind != p.Kind {
-		return huanxin.Errorf(huanxin.Conflict, "party_exists", "a party of another kind has this id")
+	for i := range in.Clients {
+		if err := e.client(&in.Clients[i], p); err != nil {
+			return err
+		}
 	}
-	if p.No, err = saveParty(tx, *p, now); err != nil {
+	return nil
+}
+
+// party gives the party as it is in the registry then. One that does not change is not written.
+func (e *enroller) party(in *Enrolment) (*huanxin.Party, error) {
+	p, old := in.Party, e.there.byID[in.Party.ID]
+	if old != nil {
+		if old.Kind != p.Kind {
+			return nil, huanxin.Errorf(huanxin.Conflict, "party_exists", "a party of another kind has this id")
+		}
+		if in.Known == nil {
+			return old, nil
+		}
+		if p = in.Known(*old); sameParty(&p, old) {
+			return old, nil
+		}
+	}
+	err := checkParty(&p, e.loopback)
+	if err != nil {
+		return nil, err
+	}
+	if p.No, err = saveParty(e.tx, p, e.now); err != nil {
+		return nil, err
+	}
+	entry := e.entry
+	entry.Action, entry.Subject, entry.Detail = "party.put", p.ID, partyDetail(p.No, &p)
+	return &p, e.tx.Audit(entry)
+}
+
+func sameParty(a, b *huanxin.Party) bool {
+	return a.ID == b.ID && a.Kind == b.Kind && a.NameZh == b.NameZh && a.NameEn == b.NameEn && a.Class == b.Class &&
+		slices.Equal(a.Kinds, b.Kinds) && slices.Equal(a.Domains, b.Domains) && a.ReleaseDelay == b.ReleaseDelay &&
+		a.Replica == b.Replica && a.CoolingDays == b.CoolingDays && a.Contact == b.Contact && a.Disabled == b.Disabled
+}
+
+func (e *enroller) client(in *NewClient, p *huanxin.Party) error {
+	entry, old := e.entry, e.there.clients[in.ID]
+	entry.Action, entry.Subject = "client.add", in.ID
+	var c huanxin.Client
+	var err error
+	switch {
+	case old == nil:
+		c, err = newClient(in, p)
+	case old.Party.ID != p.ID:
+		err = huanxin.Errorf(huanxin.Conflict, "client_exists", "a client of another party has this id")
+	default:
+		c, entry.Action = *old, "client.rotate"
+	}
+	if err != nil {
 		return err
 	}
-	entry.Action, entry.Subject = "party.put", p.ID
-	entry.Detail = partyDetail(p.No, p)
-	return tx.Audit(entry)
+	secret, err := in.giveCredentials(&c)
+	if err != nil {
+		return err
+	}
+	if secret != "" {
+		e.secrets[in.ID] = secret
+	}
+	entry.Detail = clientDetail(&c, in)
+	if err := e.tx.PutClient(c, e.now); err != nil {
+		return err
+	}
+	return e.tx.Audit(entry)
 }

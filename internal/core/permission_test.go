@@ -34,6 +34,10 @@ var useCases = []struct {
 		_, err := w.CreateRequest(context.Background(), who, in)
 		return err
 	}},
+	{"Enrol", "parties.enrol", huanxin.OperatorParty, huanxin.ScopeAdmin, func(w *world, who huanxin.Caller) error {
+		_, err := w.Enrol(context.Background(), who, nil, false)
+		return err
+	}},
 	{"Request", "request.read", huanxin.CarrierParty, huanxin.ScopeRequestsRead, func(w *world, who huanxin.Caller) error {
 		_, err := w.Request(context.Background(), who, "req_x")
 		return err

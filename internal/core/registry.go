@@ -242,24 +242,47 @@ func (h *Hub) AddClient(ctx context.Context, who huanxin.Caller, in NewClient) (
 		if old != nil {
 			return huanxin.Client{}, huanxin.Errorf(huanxin.Conflict, "client_exists", "a client has this id already")
 		}
-		if !partyID.MatchString(in.ID) {
-			return huanxin.Client{}, huanxin.BadField("id", "malformed", "a client's id is 1 to 64 characters of a-z, 0-9 and dashes, not at its ends")
-		}
 		if p == nil {
 			return huanxin.Client{}, notFound("party")
 		}
-		allowed := huanxin.ScopesOf(p.Kind)
-		c := huanxin.Client{ID: in.ID, Party: *p, Scopes: in.Scopes}
-		if len(c.Scopes) == 0 {
-			c.Scopes = allowed
-		}
-		for _, s := range c.Scopes {
-			if !allowed.Has(s) {
-				return c, huanxin.BadField("scopes", "not_allowed", string(s)+" is not for a party of kind "+p.Kind.String())
-			}
-		}
-		return c, nil
+		return newClient(&in, p)
 	})
+}
+
+// newClient makes a client of a party that has no credentials yet.
+func newClient(in *NewClient, p *huanxin.Party) (huanxin.Client, error) {
+	if !partyID.MatchString(in.ID) {
+		return huanxin.Client{}, huanxin.BadField("id", "malformed", "a client's id is 1 to 64 characters of a-z, 0-9 and dashes, not at its ends")
+	}
+	allowed := huanxin.ScopesOf(p.Kind)
+	c := huanxin.Client{ID: in.ID, Party: *p, Scopes: in.Scopes}
+	if len(c.Scopes) == 0 {
+		c.Scopes = allowed
+	}
+	for _, s := range c.Scopes {
+		if !allowed.Has(s) {
+			return c, huanxin.BadField("scopes", "not_allowed", string(s)+" is not for a party of kind "+p.Kind.String())
+		}
+	}
+	return c, nil
+}
+
+// giveCredentials gives a client a fresh secret, or the key set, in the place of what it had.
+func (in *NewClient) giveCredentials(c *huanxin.Client) (secret string, err error) {
+	c.SecretHash, c.JWKS = nil, nil
+	switch {
+	case in.Secret == (in.JWKS != nil):
+		err = huanxin.BadField("jwks", "required", "a client has either a secret or a key set")
+	case in.Secret:
+		secret, c.SecretHash = auth.NewSecret()
+	default:
+		c.JWKS, err = auth.CheckJWKS(in.JWKS)
+	}
+	return secret, err
+}
+
+func clientDetail(c *huanxin.Client, in *NewClient) string {
+	return detail(map[string]any{"party": c.Party.ID, "scopes": c.Scopes.String(), "secret": in.Secret})
 }
 
 // RotateClient gives a client a new secret or key set; the old one stops at once, or within 5 seconds at other hubs.
@@ -285,16 +308,10 @@ func (h *Hub) putClient(ctx context.Context, who huanxin.Caller, action string, 
 		if err != nil {
 			return err
 		}
-		c.SecretHash, c.JWKS = nil, nil
-		if in.Secret == (in.JWKS != nil) {
-			return huanxin.BadField("jwks", "required", "a client has either a secret or a key set")
-		}
-		if in.Secret {
-			secret, c.SecretHash = auth.NewSecret()
-		} else if c.JWKS, err = auth.CheckJWKS(in.JWKS); err != nil {
+		if secret, err = in.giveCredentials(&c); err != nil {
 			return err
 		}
-		entry.Detail = detail(map[string]any{"party": c.Party.ID, "scopes": c.Scopes.String(), "secret": in.Secret})
+		entry.Detail = clientDetail(&c, &in)
 		return tx.PutClient(c, now)
 	})
 	if err != nil {

@@ -20,6 +20,8 @@ type File struct {
 	Clients  []Client `json:"clients"`
 	Numbers  Numbers  `json:"numbers"`
 	Holders  []Holder `json:"holders"`
+	// Vouchers are the carriers' clients that sign: with them a carrier gives its word about who is at the other end (docs/camara.md).
+	Vouchers []Voucher `json:"vouchers"`
 }
 
 // Client is a credential.
@@ -30,6 +32,14 @@ type Client struct {
 	ClientID string `json:"client_id"`
 	Secret   string `json:"client_secret"`
 	Scope    string `json:"scope"`
+}
+
+// Voucher is a carrier's client that authenticates itself, and gives the carrier's word, by signing with ES256.
+type Voucher struct {
+	Carrier    string `json:"carrier"`
+	ClientID   string `json:"client_id"`
+	PrivateKey string `json:"private_key"` // PKCS#8 as PEM
+	KID        string `json:"kid"`
 }
 
 // Numbers are those that always behave as they are called.
@@ -76,8 +86,8 @@ func readFile(dir string) (f File) {
 }
 
 // newFile says what is true of a world at an address.
-func newFile(w *World, url string, clients []Client) File {
-	f := File{BaseURL: url, TokenURL: url + "/oauth2/token", Clients: clients, Numbers: Numbers{
+func newFile(w *World, url string, clients []Client, vouchers []Voucher) File {
+	f := File{BaseURL: url, TokenURL: url + "/oauth2/token", Clients: clients, Vouchers: vouchers, Numbers: Numbers{
 		Unchanged:    Checkable{w.Named.Unchanged.Number.E164(), sinceUnchanged},
 		Changed:      Checkable{w.Named.Changed.Number.E164(), sinceChanged},
 		NoHolder:     Checkable{w.Named.NoHolder.Number.E164(), sinceNoHolder},
@@ -127,11 +137,14 @@ func writeJSON(path string, v any) error {
 }
 
 // Mark is what a directory remembers of its world. Prepared is written last: until then seeding begins anew at each start.
+// Contracts says that the contracts of the world's apps stand in the registry; worlds made before there were any lack it.
 type Mark struct {
 	Seed     uint64    `json:"seed"`
 	Epoch    time.Time `json:"epoch"`
 	People   int       `json:"people"`
 	Prepared bool      `json:"prepared"`
+
+	Contracts bool `json:"contracts"`
 }
 
 const markName = "world.json"

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -51,6 +52,14 @@ func listenHook() (*hook, error) {
 
 // url is where parties' contacts are told; the party's id follows.
 func (h *hook) url() string { return "http://" + h.listener.Addr().String() + "/contact/" }
+
+var hookURL = regexp.MustCompile(`^http://127\.0\.0\.1:[0-9]+/contact/(.+)$`)
+
+// isHook reports whether a webhook of a party is the one of a hook, of this start or an earlier one.
+func isHook(webhook, party string) bool {
+	m := hookURL.FindStringSubmatch(webhook)
+	return m != nil && m[1] == party
+}
 
 // trust says whose messages are taken. Until then none are: the hub will try again.
 func (h *hook) trust(hub string) {

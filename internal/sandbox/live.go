@@ -127,7 +127,7 @@ func (f *fate) run(ctx context.Context) {
 func (f *fate) one(want func(l *life) bool) (life, bool) {
 	var fit []int
 	for i := range f.d.world.People {
-		if l := f.d.ledger.now(f.d.world.People[i].No); l.no != f.mistake && want(&l) {
+		if l := f.d.ledger.now(f.d.world.People[i].No); l.no != f.mistake && !f.d.off(l.carrier()) && want(&l) {
 			fit = append(fit, l.no)
 		}
 	}
@@ -223,6 +223,9 @@ func (f *fate) during(ctx context.Context, kind huanxin.EventKind) error {
 	carrier := l.carrier()
 	if kind == huanxin.Ported {
 		carrier = (carrier + 1 + f.r.IntN(len(catalogue.Carriers())-1)) % len(catalogue.Carriers())
+		if f.d.off(carrier) {
+			return nil
+		}
 	}
 	return f.d.happens(ctx, l.no, carrier, kind, "")
 }

@@ -39,9 +39,12 @@ type pageView struct {
 	Latest     []pageRequest
 	Hook       HookCount
 	File, Apps string
-	Example    string // a request
-	Checking   string // checks
+	Hub        string // the operator's directory
+	Begin      string // what a shell needs first
+	Tries      []pageTry
 }
+
+type pageTry struct{ ID, Title, Text, Shell, Note string }
 
 type pageCount struct {
 	Word string
@@ -113,7 +116,11 @@ func (d *demo) pageView(english bool) pageView {
 	day := d.hub.Hub.Durations().Day()
 	v := pageView{Lang: "zh-CN", English: english, Still: d.o.Still, Day: short(day), Week: short(7 * day),
 		Speed: strconv.FormatFloat(d.o.Speed, 'f', -1, 64), Made: f.Made, Open: f.Open, Hook: d.hook.counted(),
-		File: filepath.Join(d.o.Data, fileName), Apps: filepath.Join(d.o.Data, "apps", "*.db"), Example: d.example(), Checking: d.checking()}
+		File: filepath.Join(d.o.Data, fileName), Apps: filepath.Join(d.o.Data, "apps", "*.db"), Hub: filepath.Join(d.o.Data, "hub"), Begin: d.begin()}
+	for _, t := range tries {
+		v.Tries = append(v.Tries, pageTry{t.id, pick(english, t.title[0], t.title[1]), pick(english, t.text[0], t.text[1]), t.shell,
+			pick(english, t.note[0], t.note[1])})
+	}
 	if english {
 		v.Lang = "en"
 	}
@@ -163,27 +170,3 @@ func stateText(state string, english bool) string {
 }
 
 func short(d time.Duration) string { return d.Round(10 * time.Millisecond).String() }
-
-// example is what a visitor types to take part. The number is read from sandbox.json by the shell.
-func (d *demo) example() string {
-	return `cd ` + d.o.Data + `
-HUB=$(jq -r .base_url sandbox.json)
-HOLDER=$(jq -c '.holders[0]' sandbox.json)
-AS=$(jq -r --argjson h "$HOLDER" '.clients[]|select(.id==$h.carrier)|.client_id+":"+.client_secret' sandbox.json)
-TOKEN=$(curl -s -u "$AS" -d grant_type=client_credentials $HUB/oauth2/token | jq -r .access_token)
-jq -n --argjson h "$HOLDER" --arg now "$(date -u +%FT%TZ)" '{number:$h.number,
-  tenure:{started_at:$h.tenure_started_at,origin:$h.origin}, apps:["yours","qingxi-pay"],
-  proof:{control:"sms_otp",identity:"carrier_crm",verified_at:$now}}' |
-curl -s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d @- $HUB/v1/requests | tee request.json
-curl -s -H "Authorization: Bearer $TOKEN" $HUB/v1/requests/$(jq -r .id request.json)`
-}
-
-// checking is what a visitor types to ask about the numbers of sandbox.json.
-func (d *demo) checking() string {
-	return `cd ` + d.o.Data + `
-HUB=$(jq -r .base_url sandbox.json)
-AS=$(jq -r '.clients[]|select(.id=="yours")|.client_id+":"+.client_secret' sandbox.json)
-TOKEN=$(curl -s -u "$AS" -d grant_type=client_credentials $HUB/oauth2/token | jq -r .access_token)
-jq -c '.numbers[]|{number,since:(.since//"2020-01-01")}' sandbox.json |
-curl -s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/x-ndjson' --data-binary @- $HUB/v1/checks`
-}

@@ -48,6 +48,9 @@ const (
 // Run runs the world until ctx is done, or with Once until its scenario is over. With Once an error says that a rule of
 // DOMAIN.md §7 was broken.
 func Run(ctx context.Context, o Options) (err error) {
+	if err := checkListen(o.Listen); err != nil {
+		return err
+	}
 	if o.Once && o.Data == "" {
 		if o.Data, err = os.MkdirTemp("", "huanxin-demo-"); err != nil {
 			return err
@@ -140,7 +143,11 @@ func (d *demo) open(ctx context.Context) (err error) {
 	if err := d.findMark(); err != nil {
 		return err
 	}
-	d.say.line("造世界 / making the world: seed %d, %d numbers, in %s", d.mark.Seed, d.mark.People, d.o.Data)
+	if d.mark.Prepared {
+		d.say.line("接着来 / going on with the world in %s: seed %d, %d numbers", d.o.Data, d.mark.Seed, d.mark.People)
+	} else {
+		d.say.line("造世界 / making the world: seed %d, %d numbers, in %s", d.mark.Seed, d.mark.People, d.o.Data)
+	}
 	d.world = NewWorld(d.mark.Seed, d.mark.Epoch, d.mark.People)
 	if d.ledger, err = openLedger(d.world, d.o.Data); err != nil {
 		return err
@@ -204,11 +211,11 @@ func (d *demo) findMark() error {
 // changes nothing.
 func (d *demo) prepare(ctx context.Context) error {
 	known := readFile(d.o.Data)
-	clients, err := enrol(ctx, d.hub.Hub, d.hook.url(), known.Clients)
+	clients, vouchers, err := enrol(ctx, d.hub.Hub, d.hook.url(), known)
 	if err != nil {
 		return err
 	}
-	d.file = newFile(d.world, d.hub.URL, clients)
+	d.file = newFile(d.world, d.hub.URL, clients, vouchers)
 	if err := writeJSON(filepath.Join(d.o.Data, fileName), d.file); err != nil {
 		return err
 	}
@@ -224,6 +231,15 @@ func (d *demo) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	if !d.mark.Contracts {
+		if err := contract(ctx, d.hub.Hub); err != nil {
+			return err
+		}
+		d.mark.Contracts = true
+		if err := writeJSON(filepath.Join(d.o.Data, markName), d.mark); err != nil {
+			return err
+		}
+	}
 	if !d.mark.Prepared {
 		if err := d.seed(ctx); err != nil {
 			return err
@@ -236,7 +252,7 @@ func (d *demo) prepare(ctx context.Context) error {
 	if err := d.catchUp(ctx); err != nil {
 		return err
 	}
-	return d.allTold(ctx)
+	return d.stateCoverage(ctx)
 }
 
 // work lets the apps work until the world stops. The visitor's app is worked by nobody.

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
 	"database/sql"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -165,6 +169,11 @@ func checkFile(t *testing.T, d *demo) {
 			SignIn                  map[string]string `json:"sign_in"`
 			TenureStartedAt         time.Time         `json:"tenure_started_at"`
 		}
+		Vouchers []struct {
+			Carrier, KID string
+			ClientID     string `json:"client_id"`
+			PrivateKey   string `json:"private_key"`
+		}
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
@@ -199,6 +208,21 @@ func checkFile(t *testing.T, d *demo) {
 		if h.Number == "" || h.Carrier == "" || h.TenureStartedAt.IsZero() || h.SignIn["user"] == "" || h.SignIn["password"] == "" {
 			t.Error("a holder is not whole")
 		}
+	}
+	carriers := map[string]bool{}
+	for _, v := range f.Vouchers {
+		carriers[v.Carrier] = true
+		block, _ := pem.Decode([]byte(v.PrivateKey))
+		if block == nil {
+			t.Fatalf("the key of %s is no PEM", v.Carrier)
+		}
+		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if ec, ok := key.(*ecdsa.PrivateKey); !ok || ec.Curve != elliptic.P256() || v.KID == "" || v.ClientID == "" || err != nil {
+			t.Errorf("the voucher of %s is not whole: %v", v.Carrier, err)
+		}
+	}
+	if len(carriers) != 4 || len(f.Vouchers) != 4 {
+		t.Errorf("vouchers of %v", carriers)
 	}
 	if len(f.Numbers) != 6 || len(f.Holders) < 40 || len(origins) != 4 {
 		t.Errorf("%d numbers, %d holders, origins %v", len(f.Numbers), len(f.Holders), origins)
@@ -247,7 +271,7 @@ func checkPage(t *testing.T, d *demo) {
 	for _, c := range []struct{ path, language, want string }{
 		{"/", "", "焕新演示世界"}, {"/", "en-GB,en;q=0.9", "The huanxin demo world"}, {"/?lang=en", "zh-CN", "The huanxin demo world"},
 		{"/?lang=zh", "en", "焕新演示世界"}, {"/demo.css", "", "--accent"}, {"/healthz", "", "ok"}, {"/docs/api", "", "API"},
-		{"/", "", "核验号码"}, {"/?lang=en", "", "/v1/checks"}, {"/openapi.yaml", "", "openapi: 3.1"}, {"/metrics", "", "huanxin_"},
+		{"/", "", "核对账号库"}, {"/?lang=en", "", "/v1/checks"}, {"/openapi.yaml", "", "openapi: 3.1"}, {"/metrics", "", "huanxin_"},
 	} {
 		resp, text := get(c.path, c.language)
 		if resp.StatusCode != http.StatusOK || !strings.Contains(text, c.want) {

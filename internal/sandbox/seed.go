@@ -64,9 +64,34 @@ func (d *demo) tell(ctx context.Context, carrier int, events []client.Event, com
 	return nil
 }
 
+// off reports whether an operator has disabled a carrier: then it tells nothing.
+func (d *demo) off(carrier int) bool {
+	p := d.hub.Hub.Party(carrierID(carrier))
+	return p != nil && p.Disabled
+}
+
+// stateCoverage lets every carrier say from which day on every change of holder is in the log, and that it has told everything until
+// now. Said again it is the same.
+func (d *demo) stateCoverage(ctx context.Context) error {
+	for i := range catalogue.Carriers() {
+		if d.off(i) {
+			continue
+		}
+		_, err := d.clients[carrierID(i)].ImportHistory(ctx, nil,
+			client.HistoryTold{CoveredSince: d.world.CoveredSince().String(), CompleteUntil: time.Now()})
+		if err != nil {
+			return fmt.Errorf("%s states what it has told: %w", carrierID(i), err)
+		}
+	}
+	return nil
+}
+
 // allTold lets every carrier say that it has told everything until now.
 func (d *demo) allTold(ctx context.Context) error {
 	for i := range catalogue.Carriers() {
+		if d.off(i) {
+			continue
+		}
 		if err := d.tell(ctx, i, nil, time.Now()); err != nil {
 			return err
 		}
@@ -77,6 +102,9 @@ func (d *demo) allTold(ctx context.Context) error {
 // catchUp reports the end of the journal, which the hub may have missed when the world was stopped.
 func (d *demo) catchUp(ctx context.Context) error {
 	for i, e := range d.ledger.tail {
+		if d.off(d.ledger.tailOf[i]) {
+			continue
+		}
 		if err := d.tell(ctx, d.ledger.tailOf[i], []client.Event{e}, time.Time{}); err != nil {
 			d.say.line("有一条事件没有被接受 / an event was not taken: %v", err) // a visitor told otherwise
 		}

@@ -146,5 +146,23 @@ func (w *World) All() []*Story {
 	return out
 }
 
+// CoveredSince is the first day from which every change of holder of a story is in the log: the day after the last one that nobody
+// reported. Such are the changes before a number of unknown start was ported in. It is one day for all carriers, because numbers
+// go from one to the other while the world runs.
+func (w *World) CoveredSince() huanxin.Date {
+	var last time.Time
+	for _, s := range w.All() {
+		if s.Tenures[0].Origin != huanxin.OriginUnknown {
+			continue
+		}
+		for _, h := range timesOf(s, w.Epoch) {
+			if h.from.Before(s.Tenures[0].From) && h.from.After(last) {
+				last = h.from
+			}
+		}
+	}
+	return huanxin.DateOf(last.AddDate(0, 0, 1), huanxin.China)
+}
+
 // Carriers' numbers in this package count from 0 in the order of the catalogue; a huanxin.PartyNo in a story is one more.
 func carrierID(i int) string { return catalogue.Carriers()[i].ID }

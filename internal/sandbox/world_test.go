@@ -159,7 +159,7 @@ func TestAShowcaseNumberIsBoundAt14OfThe25CommonApps(t *testing.T) {
 // TestNamedNumbersBehaveAsTheyAreCalled asks the rules of a check what they say of each.
 func TestNamedNumbersBehaveAsTheyAreCalled(t *testing.T) {
 	w := NewWorld(5, testEpoch, 10)
-	f := newFile(w, "http://127.0.0.1:1", nil)
+	f := newFile(w, "http://127.0.0.1:1", nil, nil)
 	known := map[string]*Story{}
 	for _, s := range w.All() {
 		known[s.Number.E164()] = s
