@@ -112,20 +112,17 @@ func asker(x *index.Index) func(digits []uint64) {
 // checkedAt is the present of all checks here.
 var checkedAt = huanxin.PresentAt(time.Date(2026, 11, 1, 4, 0, 0, 0, time.UTC), huanxin.China)
 
+// firstBound is 2024-01-01, the first day on which accounts were bound.
+const firstBound huanxin.Day = 19723
+
 const (
-	firstBound huanxin.Day = 19723 // 2024-01-01, the first day on which accounts were bound
-	boundDays              = 300
+	boundDays = 300
 	// Most numbers began their tenures before that day, those that changed hands since on one of so many days.
 	oldDays, newDays = 8700, 900
 )
 
-// life is how today's tenure of a number began. The zero life is a number that nobody holds.
-type life struct {
-	day    huanxin.Day
-	origin huanxin.TenureOrigin
-}
-
-// lifeTable gives numbers lives: of 100, two have no holder, one has an unknown beginning, three changed hands since firstBound.
+// lifeTable has the mark of every life, which is how today's tenure of a number began: by origin and day.
+// Of 100 numbers two have no holder, one has an unknown beginning, three changed hands since firstBound.
 type lifeTable [4][oldDays + newDays + 1]uint16
 
 // lives makes the marks of all lives.
@@ -206,6 +203,6 @@ func (s *series) String() string {
 	for _, p := range s.rounds {
 		rates, others = append(rates, p.rate()), append(others, p.others())
 	}
-	return fmt.Sprintf("    %-46s best %6.2f M/s   median %6.2f M/s   CPU %6.1f ns each; others took %.0f %% of the machine",
+	return fmt.Sprintf("    %-62s best %6.2f M/s   median %6.2f M/s   CPU %6.1f ns each; others took %.0f %% of the machine",
 		s.name, s.best()/1e6, median(rates)/1e6, s.cpuEach()*1e9, median(others))
 }

@@ -160,7 +160,7 @@ func (r *redis) get(a *asks, depth int) error {
 		}
 	}
 	if sum != a.sum {
-		return errors.New("Redis answers what is not so")
+		return errors.New("it answers what is not so")
 	}
 	return nil
 }

@@ -32,7 +32,8 @@ type Options struct {
 const First = 8613000000000
 
 const (
-	rounds      = 3 // of everything but filling and saving
+	rounds      = 3  // of everything but filling and saving
+	applyRounds = 10 // they are short, and a busy machine hits some of them less
 	mostAsked   = 10_000_000
 	changeCount = 1_000_000
 )
@@ -255,7 +256,7 @@ func (f *Figures) rates(o *Options, x *index.Index) {
 		best(&f.FlatHuge, func() { bare(huge, asked, values) })
 		best(&f.Carriers, func() { x.Carriers(asked, values) })
 	}
-	for range rounds {
+	for range applyRounds {
 		changes := make([]index.Change, changeCount)
 		for i := range changes {
 			changes[i] = o.change(rand.Int64N(f.Numbers))
