@@ -40,7 +40,7 @@ func TestTheChecksRun(t *testing.T) {
 	}
 	wanted := []string{"memory, filled", "first answer", "verified", "changes applied", "bare loop", "beside Redis", "match, of", "PostgreSQL", "followed"}
 	if os.Getenv("CI") == "true" {
-		wanted = append(wanted, "match to PostgreSQL, loading and joining")
+		wanted = append(wanted, "match to PostgreSQL, on the same")
 	}
 	for _, want := range wanted {
 		if !strings.Contains(out.String(), want) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -180,7 +181,7 @@ func (s *series) add(p phase) { s.rounds = append(s.rounds, p) }
 
 // best gives the greatest rate by the clock.
 func (s *series) best() float64 {
-	return slices.MaxFunc(s.rounds, func(a, b phase) int { return int(a.rate() - b.rate()) }).rate()
+	return slices.MaxFunc(s.rounds, func(a, b phase) int { return cmp.Compare(a.rate(), b.rate()) }).rate()
 }
 
 // cpuEach gives the least CPU time that one took, in seconds: ours, or a server's alone where there is one.
