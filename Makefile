@@ -24,8 +24,9 @@ check:
 unit:
 	CGO_ENABLED=1 go test -race -shuffle=on -vet=off ./...
 
-# Prints the figures of PERFORMANCE.md with hardware and command.
+# Prints the figures of PERFORMANCE.md with hardware and command. Without Redis that line says so.
 bench:
+	-scripts/install-test-needs peers
 	go run ./bench $(ARGS)
 
 fuzz:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -28,5 +29,28 @@ func TestItRuns(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTheChecksRun measures checks beside whatever peers are installed: in CI, PostgreSQL is.
+func TestTheChecksRun(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), options{short: true, engine: "all", only: "checks"}, &out, "-short -only checks"); err != nil {
+		t.Fatal(err)
+	}
+	wanted := []string{"memory, filled", "first answer", "verified", "changes applied", "bare loop", "beside Redis", "match, of", "PostgreSQL", "followed"}
+	if os.Getenv("CI") == "true" {
+		wanted = append(wanted, "match to PostgreSQL, on the same")
+	}
+	for _, want := range wanted {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it says nothing of %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestAPartThatThereIsNotIsRefused(t *testing.T) {
+	if err := run(t.Context(), options{only: "checks,chekcs"}, io.Discard, ""); err == nil {
+		t.Error("it measured something")
 	}
 }

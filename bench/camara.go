@@ -51,7 +51,7 @@ func (w *world) camara(ctx context.Context, o options, out io.Writer) error {
 	fmt.Fprintf(out, "  checks by CAMARA, %d connections, %d numbers\n", parallel, n)
 	for _, load := range []struct {
 		name string
-		ask  asker
+		ask  questioner
 	}{{"a client that costs little", askPlainly}, {"net/http's client", w.askByClient}} {
 		if err := w.camaraBeside(ctx, o, out, load.name, load.ask, addrs, first, n, span); err != nil {
 			return err
@@ -61,7 +61,7 @@ func (w *world) camara(ctx context.Context, o options, out io.Writer) error {
 }
 
 // camaraBeside repeats turns of one kind of load and prints what it saw.
-func (w *world) camaraBeside(ctx context.Context, o options, out io.Writer, load string, ask asker, addrs [2]string, first, n int, span time.Duration) error {
+func (w *world) camaraBeside(ctx context.Context, o options, out io.Writer, load string, ask questioner, addrs [2]string, first, n int, span time.Duration) error {
 	var rates, cpus [2][]float64
 	var ratios []float64
 	for i := range o.repeat + 1 {
@@ -88,7 +88,7 @@ func (w *world) camaraBeside(ctx context.Context, o options, out io.Writer, load
 }
 
 // camaraTurns asks both in turns that are so short that what else the machine does hits them alike.
-func (w *world) camaraTurns(ctx context.Context, ask asker, addrs [2]string, first, n int, span time.Duration) (sum [2]phase, err error) {
+func (w *world) camaraTurns(ctx context.Context, ask questioner, addrs [2]string, first, n int, span time.Duration) (sum [2]phase, err error) {
 	const turns = 12
 	runtime.GC()
 	for turn := range 2 * turns {
@@ -105,7 +105,7 @@ func (w *world) camaraTurns(ctx context.Context, ask asker, addrs [2]string, fir
 }
 
 // camaraRound asks for a while.
-func (w *world) camaraRound(ctx context.Context, ask asker, addr string, first, n int, span time.Duration) (phase, error) {
+func (w *world) camaraRound(ctx context.Context, ask questioner, addr string, first, n int, span time.Duration) (phase, error) {
 	token, err := w.apps[0].Token(ctx)
 	if err != nil {
 		return phase{}, err
@@ -132,9 +132,9 @@ func camaraBodies(first, n int) []string {
 	return bodies
 }
 
-// asker asks one question after the other on one connection until some time, holds every answer against what it must be, and gives
+// questioner asks one question after the other on one connection until some time, holds every answer against what it must be, and gives
 // their number.
-type asker func(ctx context.Context, end time.Time, addr, token string, bodies []string) (n int, err error)
+type questioner func(ctx context.Context, end time.Time, addr, token string, bodies []string) (n int, err error)
 
 const camaraPath = "/number-recycling/v0.2/check"
 

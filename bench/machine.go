@@ -37,7 +37,7 @@ func hardware() string {
 // cpu is processor time that was used, in seconds.
 type cpu struct {
 	process  float64 // this process: the hub and its load
-	database float64 // the PostgreSQL server with its children
+	database float64 // the PostgreSQL server with its children, or another server beside us
 	machine  float64 // everybody
 }
 
@@ -54,6 +54,10 @@ func (w *world) cpuSeconds() cpu {
 	all, _, _ := strings.Cut(string(text), "\n")
 	if f := strings.Fields(all); len(f) > 8 { // user, nice, system, idle, iowait, irq, softirq, steal
 		out.machine = ticks(f[1:4]) + ticks(f[6:9])
+	}
+	if w.peer > 0 {
+		out.database = processTicks(w.peer)
+		return out
 	}
 	if w.cluster == nil {
 		return out
@@ -80,6 +84,16 @@ func (w *world) cpuSeconds() cpu {
 		}
 	}
 	return out
+}
+
+// processTicks gives what a process used so far.
+func processTicks(pid int) float64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(text), ") ")
+	if f := strings.Fields(rest); len(f) > 12 {
+		return ticks(f[11:13])
+	}
+	return 0
 }
 
 func seconds(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }

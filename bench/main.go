@@ -7,6 +7,7 @@
 //	go run ./bench                     everything, some minutes
 //	go run ./bench -short              seconds each: that it runs, not how fast
 //	go run ./bench -engine sqlite -only tasks -profile cpu.out
+//	go run ./bench -only checks        what is asked of memory, beside Redis and PostgreSQL
 package main
 
 import (
@@ -27,26 +28,31 @@ import (
 type options struct {
 	short   bool
 	engine  string // sqlite, postgres or all
-	only    string // tasks, events, history, camara, full or all
+	only    string // parts, comma-separated, or all
 	profile string
 	repeat  int
-	tasks   int // in one round, a multiple of appCount
-	events  int // in one round
-	history int // lines in one round
-	fill    int // tasks that lie in the table before the round "full"
+	tasks   int   // in one round, a multiple of appCount
+	events  int   // in one round
+	history int   // lines in one round
+	fill    int   // tasks that lie in the table before the round "full"
+	numbers int64 // in the index of checks
+	rows    int   // that are matched
 }
 
 func main() {
 	var o options
 	flag.BoolVar(&o.short, "short", false, "few rows: to see that it runs")
 	flag.StringVar(&o.engine, "engine", "all", "sqlite, postgres or all")
-	flag.StringVar(&o.only, "only", "all", "tasks, events, history, streams (checks), camara, full (PostgreSQL with -fill tasks in the table) or all")
+	flag.StringVar(&o.only, "only", "all", "some of tasks, events, history, streams (of checks), camara, full (PostgreSQL with -fill tasks in the table), "+
+		"index, redis, match, follow, checks (the last four) or all, comma-separated")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of this process to `FILE`")
 	flag.IntVar(&o.repeat, "repeat", 5, "how often each is measured")
 	flag.IntVar(&o.tasks, "tasks", 128_000, "tasks a round")
 	flag.IntVar(&o.events, "events", 400_000, "number events a round")
 	flag.IntVar(&o.history, "history", 1_000_000, "lines of history a round")
 	flag.IntVar(&o.fill, "fill", 2_000_000, "tasks in the table before full")
+	flag.Int64Var(&o.numbers, "numbers", 1_000_000_000, "numbers in the index of checks; 10^9 take 7 GB of memory and 2 GB on disk")
+	flag.IntVar(&o.rows, "rows", 10_000_000, "rows that are matched")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -59,6 +65,10 @@ func main() {
 func run(ctx context.Context, o options, out io.Writer, args string) (err error) {
 	if o.short {
 		o.repeat, o.tasks, o.events, o.history, o.fill = 1, 20*appCount, 4_000, 4_000, 100*appCount
+		o.numbers, o.rows = 50_000, 20_000
+	}
+	if err := o.known(); err != nil {
+		return err
 	}
 	o.tasks -= o.tasks % appCount
 	o.fill -= o.fill % appCount
@@ -76,21 +86,50 @@ func run(ctx context.Context, o options, out io.Writer, args string) (err error)
 		}()
 	}
 	fmt.Fprintf(out, "go run ./bench %s\n%s\n", args, hardware())
+	if o.engine == "all" || o.only != "all" { // no part of an engine
+		if err := checks(ctx, o, out); err != nil {
+			return fmt.Errorf("checks: %w", err)
+		}
+	}
 	for _, engine := range []string{"sqlite", "postgres"} {
-		if o.engine != "all" && o.engine != engine {
+		if !o.wantsEngine() || o.engine != "all" && o.engine != engine {
 			continue
 		}
-		if err := measure(ctx, o, engine, out); err != nil {
+		if err := onEngine(ctx, o, engine, out); err != nil {
 			return fmt.Errorf("%s: %w", engine, err)
 		}
 	}
 	return nil
 }
 
-func (o options) wants(what string) bool { return o.only == "all" || o.only == what }
+// wants reports whether a part is to be measured.
+func (o options) wants(what string) bool {
+	if o.only == "all" {
+		return true
+	}
+	parts := strings.Split(o.only, ",")
+	return slices.Contains(parts, what) || slices.Contains(checkParts, what) && slices.Contains(parts, "checks")
+}
 
-// measure measures everything on one engine.
-func measure(ctx context.Context, o options, engine string, out io.Writer) (err error) {
+// checkParts are the parts that need no hub.
+var checkParts = []string{"index", "redis", "match", "follow"}
+
+var engineParts = []string{"tasks", "events", "history", "streams", "camara", "full"}
+
+func (o options) wantsEngine() bool { return slices.ContainsFunc(engineParts, o.wants) }
+
+// known refuses parts that there are not.
+func (o options) known() error {
+	for part := range strings.SplitSeq(o.only, ",") {
+		if part != "all" && part != "checks" && !slices.Contains(checkParts, part) && !slices.Contains(engineParts, part) {
+			return fmt.Errorf("there is no part %q", part)
+		}
+	}
+	return nil
+}
+
+// onEngine measures everything on one engine.
+func onEngine(ctx context.Context, o options, engine string, out io.Writer) (err error) {
 	w, err := newWorld(ctx, engine)
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ type world struct {
 	dir      string
 	dsn      string
 	cluster  *pgtest.Cluster // nil on SQLite
+	peer     int             // process of another server that is measured instead; 0: none
 	hub      *core.Hub
 	url      string
 	stop     context.CancelFunc

@@ -28,7 +28,8 @@ func TestEnrolAddsWhatIsMissingAndKeepsWhatWasAgreedSince(t *testing.T) {
 		other := newHub(t, w.store, w.keys)
 		must(t, other.GrantReplica(context.Background(), core.Operator(), "shop", huanxin.ReplicaUploaded))
 		must(t, other.DisableParty(context.Background(), core.Operator(), "shop", true))
-		must(t, other.LimitClient(context.Background(), core.Operator(), "shop-1", 3, 4))
+		_, err = other.LimitClient(context.Background(), core.Operator(), "shop-1", core.LimitsOf(3, 4))
+		must(t, err)
 
 		before := w.RegistryVersion()
 		shop.Clients, shop.Party.NameEn = nil, "Store"

@@ -14,6 +14,9 @@ import (
 // default, -1: no limit.
 type Limits struct{ PerSecond, PerDay *int64 }
 
+// LimitsOf are limits of which both are set.
+func LimitsOf(perSecond, perDay int64) Limits { return Limits{PerSecond: &perSecond, PerDay: &perDay} }
+
 func (l *Limits) check() error {
 	if l.PerSecond == nil && l.PerDay == nil {
 		return huanxin.BadField("limits", "required", "give a limit a second, a limit a day, or both")

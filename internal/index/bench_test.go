@@ -23,7 +23,7 @@ func BenchmarkIndex(b *testing.B) {
 		numbers = n
 	}
 	for b.Loop() {
-		f, err := measure.Index(b.TempDir(), numbers)
+		f, err := measure.Index(measure.Options{Dir: b.TempDir(), Numbers: numbers})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -163,7 +163,8 @@ func contract(ctx context.Context, hub *core.Hub) error {
 	if err != nil || c.ChecksPerSecond != 0 || c.ChecksPerDay != 0 {
 		return err
 	}
-	return hub.LimitClient(ctx, core.Operator(), catalogue.Yours, -1, -1) // the visitor may try a stream of any size
+	_, err = hub.LimitClient(ctx, core.Operator(), catalogue.Yours, core.LimitsOf(-1, -1)) // the visitor may try a stream of any size
+	return err
 }
 
 func displayName(p huanxin.Party) string {

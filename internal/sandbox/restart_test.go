@@ -62,8 +62,10 @@ func keepsChanges(t *testing.T, d *demo) *demo {
 	must(t, hub.GrantReplica(ctx, operator, wholeReplica, huanxin.NoReplica))
 	must(t, hub.DisableParty(ctx, operator, disabled, true))
 	must(t, hub.DisableParty(ctx, operator, carrierID(3), true))
-	must(t, hub.LimitClient(ctx, operator, limited, 5, 7))
-	must(t, hub.LimitClient(ctx, operator, catalogue.Yours, 100, 0))
+	for client, limits := range map[string]core.Limits{limited: core.LimitsOf(5, 7), catalogue.Yours: core.LimitsOf(100, 0)} {
+		_, err := hub.LimitClient(ctx, operator, client, limits)
+		must(t, err)
+	}
 	changed := *hub.Party(told)
 	changed.Contact = huanxin.Contact{Name: "A", Email: "a@desk.example", Webhook: byHand}
 	changed.ReleaseDelay, changed.NameEn = time.Hour, "Another name"
@@ -132,7 +134,8 @@ func givesContractsOnce(t *testing.T, d *demo) *demo {
 	// A world made before there were contracts.
 	must(t, d.hub.Hub.GrantReplica(ctx, core.Operator(), catalogue.Yours, huanxin.NoReplica))
 	must(t, d.hub.Hub.GrantReplica(ctx, core.Operator(), wholeReplica, huanxin.NoReplica))
-	must(t, d.hub.Hub.LimitClient(ctx, core.Operator(), catalogue.Yours, 0, 0))
+	_, err := d.hub.Hub.LimitClient(ctx, core.Operator(), catalogue.Yours, core.LimitsOf(0, 0))
+	must(t, err)
 	d.mark.Contracts = false
 	must(t, writeJSON(filepath.Join(d.o.Data, markName), d.mark))
 	d = restarted(t, d)
@@ -286,7 +289,8 @@ func keepsCredentials(t *testing.T, d *demo) *demo {
 	must(t, err)
 	_, err = d.hub.Hub.RotateClient(ctx, core.Operator(), carrierID(0), nil)
 	must(t, err)
-	must(t, d.hub.Hub.LimitClient(ctx, core.Operator(), carrierID(0), 3, 4))
+	_, err = d.hub.Hub.LimitClient(ctx, core.Operator(), carrierID(0), core.LimitsOf(3, 4))
+	must(t, err)
 	d = restarted(t, d) // which needs the carrier
 	if _, err := client.New(client.Options{URL: d.hub.URL, ID: catalogue.Yours, Secret: theirs}).Token(ctx); err != nil {
 		t.Errorf("the visitor's own secret is not taken any more: %v", err)
