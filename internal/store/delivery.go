@@ -100,8 +100,9 @@ func (t *Tx) Deliver(ids []huanxin.TaskID) error {
 	for i, id := range ids {
 		list[i] = int64(id)
 	}
+	slices.Sort(list) // the order in which they are locked
 	// The sum keeps the planner from an index on state, which is slower than the key by orders of magnitude.
-	return t.eachLater("UPDATE tasks SET state = 2 WHERE id IN (SELECT id FROM {rows}) AND (state + 0) <= 1", nil, ints("id", list))
+	return t.eachLater("UPDATE tasks SET state = 2 FROM {rows} WHERE tasks.id = r.id AND (tasks.state + 0) <= 1", nil, ints("id", slices.Compact(list)))
 }
 
 // resolve finds out what the marks say of tasks whose stored state is 0.
