@@ -162,7 +162,7 @@ func goesOn(t *testing.T, s *Store) {
 		if fmt.Sprint(requests) != "[1 2]" {
 			t.Errorf("the clocks of %v ring", requests)
 		}
-		due, err := tx.TasksDue(requests, fromMicros(1_000_000), 100)
+		due, _, err := tx.TasksDue(requests, fromMicros(1_000_000), 100)
 		if err != nil || len(due) != 14 {
 			t.Errorf("%d tasks have a step to take, %v", len(due), err)
 		}

@@ -91,7 +91,7 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 		{"TasksDue", 9000, func(tx *store.Tx, i int) error {
 			requests, err := tx.DueClocks(now, 20)
 			must(t, err)
-			_, err = tx.TasksDue(requests, now, 500)
+			_, requests, err = tx.TasksDue(requests, now, 500)
 			must(t, err)
 			_, err = tx.WindClocks(requests, now)
 			return err
