@@ -71,7 +71,7 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 		{"DeliverPage", 3000, func(tx *store.Tx, i int) error {
 			page, err := tx.OpenTasks(huanxin.PartyNo(2+i*3), 0, 0, 500)
 			must(t, err)
-			return tx.DeliverPage(huanxin.PartyNo(2+i*3), 0, page)
+			return tx.DeliverPage(store.Page{App: huanxin.PartyNo(2 + i*3), Tasks: page})
 		}},
 		{"CloseTasks", 9000, func(tx *store.Tx, i int) error {
 			rows, err := tx.TasksByID(some)
