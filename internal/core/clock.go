@@ -79,7 +79,7 @@ func (h *Hub) takeSteps(ctx context.Context) (moved int, more bool, err error) {
 		if err != nil || len(requests) == 0 {
 			return err
 		}
-		rows, err := tx.TasksDue(requests, at, stepBatch)
+		rows, done, err := tx.TasksDue(requests, at, stepBatch)
 		if err != nil {
 			return err
 		}
@@ -88,8 +88,8 @@ func (h *Hub) takeSteps(ctx context.Context) (moved int, more bool, err error) {
 				return err
 			}
 		}
-		due, err := tx.WindClocks(requests, at)
-		more = due < int64(len(requests))
+		due, err := tx.WindClocks(done, at)
+		more = due < int64(len(done))
 		return err
 	})
 	return moved, more, err

@@ -54,21 +54,20 @@ func (h *Hub) Tasks(ctx context.Context, who huanxin.Caller, state huanxin.TaskS
 			return nil, huanxin.BadField("after", "unknown_task", "after is the id of a task that was listed before")
 		}
 	}
-	var page []store.OpenTask
+	page := store.Page{App: who.Party.No, State: state, After: huanxin.TaskID(from)}
 	err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
-		page, err = tx.OpenTasks(who.Party.No, state, huanxin.TaskID(from), min(max(limit, 1), MaxTasks))
+		page.Tasks, err = tx.OpenTasks(page.App, state, page.After, min(max(limit, 1), MaxTasks))
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return h.deliver(ctx, who.Party, page, func(tx *store.Tx) error { return tx.DeliverPage(who.Party.No, huanxin.TaskID(from), page) })
+	return h.deliver(ctx, who.Party, page.Tasks, page.News(), func(tx *store.Tx) error { return tx.DeliverPage(page) })
 }
 
-// deliver gives open tasks as the app sees them, and with mark has the queued ones marked as delivered. A delivery is a fact
-// of its task, not an act that anyone answers for, so it has no audit entry.
-func (h *Hub) deliver(ctx context.Context, app *huanxin.Party, tasks []store.OpenTask, mark func(*store.Tx) error) ([]AppTask, error) {
-	queued := false
+// deliver gives open tasks as the app sees them, and with mark has the queued ones marked as delivered, if there is news. A
+// delivery is a fact of its task, not an act that anyone answers for, so it has no audit entry.
+func (h *Hub) deliver(ctx context.Context, app *huanxin.Party, tasks []store.OpenTask, news bool, mark func(*store.Tx) error) ([]AppTask, error) {
 	out := make([]AppTask, len(tasks))
 	for i := range tasks {
 		var err error
@@ -76,10 +75,10 @@ func (h *Hub) deliver(ctx context.Context, app *huanxin.Party, tasks []store.Ope
 			return nil, err
 		}
 		if out[i].State == huanxin.TaskQueued {
-			queued, out[i].State = true, huanxin.TaskDelivered
+			out[i].State = huanxin.TaskDelivered
 		}
 	}
-	if !queued {
+	if !news {
 		return out, nil
 	}
 	return out, h.store.Write(ctx, mark)
@@ -107,7 +106,7 @@ func (h *Hub) Task(ctx context.Context, who huanxin.Caller, id string) (AppTask,
 	if err != nil {
 		return AppTask{}, err
 	}
-	out, err := h.deliver(ctx, who.Party, []store.OpenTask{row.Open()}, func(tx *store.Tx) error { return tx.Deliver([]huanxin.TaskID{row.ID}) })
+	out, err := h.deliver(ctx, who.Party, []store.OpenTask{row.Open()}, row.State == huanxin.TaskQueued, func(tx *store.Tx) error { return tx.Deliver([]huanxin.TaskID{row.ID}) })
 	if err != nil {
 		return AppTask{}, err
 	}

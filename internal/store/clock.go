@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"math"
 	"slices"
 	"time"
 
@@ -64,49 +65,79 @@ func (t *Tx) DueClocks(now time.Time, limit int) ([]huanxin.RequestID, error) {
 	return out, err
 }
 
-// TasksDue gives at most limit of the requests' open tasks whose clock has a step to take at now, the most overdue first.
+// TasksDue gives at most limit of the requests' open tasks whose clock has a step to take at now: those of the first
+// requests, and of each the most overdue first. It looks at no more requests than it takes to find them, and gives those
+// that it is done with: of these every task that is due is there.
+//
 // The requests' clocks are the caller's by DueClocks. Tasks that another transaction is changing are left out: waiting for
 // them here, while they wait for a clock, would be waiting in a circle.
-func (t *Tx) TasksDue(requests []huanxin.RequestID, now time.Time, limit int) ([]TaskRow, error) {
-	if len(requests) == 0 {
-		return nil, nil
-	}
-	var out []TaskRow
+func (t *Tx) TasksDue(requests []huanxin.RequestID, now time.Time, limit int) (due []TaskRow, done []huanxin.RequestID, err error) {
 	// The sum, here and below, keeps planners from the indexes of all open tasks.
-	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.request = r.request {join} requests q ON q.id = t.request
-		WHERE t.open + 0 = 1 AND t.step_at > 0 AND t.step_at <= $1 ORDER BY t.step_at LIMIT $2`+t.lockFree("t"), []any{micros(now), limit},
-		func(r scanner) error {
+	q := "SELECT " + taskColumns + ` FROM {rows} {join} tasks t ON t.request = r.request {join} requests q ON q.id = t.request
+		WHERE t.open + 0 = 1 AND t.step_at > 0 AND t.step_at <= $1 ORDER BY t.request, t.step_at LIMIT $2` + t.lockFree("t")
+	for next := 1; len(requests) > 0 && len(due) < limit; {
+		some := requests[:t.dialect.chunk(min(next, len(requests)))] // one statement
+		requests = requests[len(some):]
+		more := limit - len(due)
+		if err := t.queryEach(q, []any{micros(now), more + 1}, func(r scanner) error {
 			k, err := scanTask(r)
-			out = append(out, k)
+			due = append(due, k)
 			return err
-		}, ints("request", requestNumbers(requests)))
-	if err != nil {
-		return nil, err
+		}, ints("request", requestNumbers(some))); err != nil {
+			return nil, nil, err
+		}
+		over := huanxin.RequestID(math.MaxInt64)
+		if len(due) > limit {
+			over, due = due[limit].Request, due[:limit]
+		}
+		for _, id := range some {
+			if id < over {
+				done = append(done, id)
+			}
+		}
+		next = lookAt(len(some), more-(limit-len(due)), limit-len(due))
 	}
-	slices.SortStableFunc(out, func(a, b TaskRow) int { return a.StepAt.Compare(b.StepAt) })
-	out = out[:min(limit, len(out))]
-	return out, t.resolve(out)
+	return due, done, t.resolve(due)
+}
+
+// lookAt says how many requests to look at next for so many more tasks, when the last ones had found due. To look at a
+// request is to read all its tasks, which on SQLite lie on a page each.
+func lookAt(last, found, more int) int {
+	return max(min(last*more/max(found, 1), 4*last), 1)
 }
 
 // WindClocks sets the clocks that the caller has by DueClocks to the earliest step of their requests' open tasks, and drops
 // those of requests without. It says how many ring at now still.
+//
+// It looks after the tasks were changed, so that it sees what was committed since. What is not committed then waits for the
+// clock in setEarlier.
 func (t *Tx) WindClocks(requests []huanxin.RequestID, now time.Time) (due int64, err error) {
-	ids := ints("request", requestNumbers(requests))
-	const next = "(SELECT MIN(t.step_at) FROM tasks t WHERE t.request = clocks.request AND t.open + 0 = 1 AND t.step_at > 0)"
-	if _, err := t.execEach("DELETE FROM clocks WHERE request IN (SELECT request FROM {rows}) AND "+next+" IS NULL", nil, ids); err != nil {
-		return 0, err
-	}
-	// After the tasks in another statement, so that it sees what was committed since.
-	if _, err := t.execEach("UPDATE clocks SET step_at = "+next+" WHERE request IN (SELECT request FROM {rows}) AND "+next+" IS NOT NULL", nil, ids); err != nil {
-		return 0, err
-	}
-	err = t.queryEach("SELECT COUNT(*) FROM {rows} {join} clocks c ON c.request = r.request WHERE c.step_at <= $1", []any{micros(now)},
-		func(r scanner) error {
-			var n int64
-			err := r.Scan(&n)
-			due += n
+	next := clocks{}
+	var gone []int64
+	if err := t.queryEach(`SELECT r.request, COALESCE((SELECT MIN(t.step_at) FROM tasks t
+			WHERE t.request = r.request AND t.open + 0 = 1 AND t.step_at > 0), 0) FROM {rows}`, nil, func(r scanner) error {
+		var request, step int64
+		err := r.Scan(&request, &step)
+		if step == 0 {
+			gone = append(gone, request)
 			return err
-		}, ids)
+		}
+		next[huanxin.RequestID(request)] = step
+		if step <= micros(now) {
+			due++
+		}
+		return err
+	}, ints("request", requestNumbers(requests))); err != nil {
+		return 0, err
+	}
+	if len(gone) > 0 {
+		if err := t.eachLater("DELETE FROM clocks WHERE request IN (SELECT request FROM {rows})", nil, ints("request", gone)); err != nil {
+			return 0, err
+		}
+	}
+	if len(next) > 0 {
+		err = t.eachLater("UPDATE clocks SET step_at = r.step_at FROM {rows} WHERE clocks.request = r.request", nil, next.columns()...)
+	}
 	return due, err
 }
 

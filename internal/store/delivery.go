@@ -24,7 +24,8 @@ type OpenTask struct {
 	StartedAt time.Time
 	Origin    huanxin.TenureOrigin
 
-	marked bool // its state is that of the mark
+	marked bool           // its state is that of the mark
+	mark   huanxin.TaskID // the app's, when it was read
 }
 
 // Open gives of a task what its app sees.
@@ -35,19 +36,22 @@ func (k *TaskRow) Open() OpenTask {
 
 // OpenTasks gives at most limit of an app's open tasks after an id, in the order of their ids. A state of 0 is any.
 func (t *Tx) OpenTasks(app huanxin.PartyNo, state huanxin.TaskState, after huanxin.TaskID, limit int) ([]OpenTask, error) {
-	const byMark = "CASE WHEN t.id <= (SELECT COALESCE(MAX(task), 0) FROM listed WHERE app = $1) THEN 2 ELSE 1 END"
+	const mark = "(SELECT COALESCE(MAX(task), 0) FROM listed WHERE app = $1)"
 	var out []OpenTask
-	err := t.queryAll(`SELECT t.id, t.request, t.kind, t.tenure, t.state, CASE WHEN t.state = 0 THEN `+byMark+` ELSE 0 END,
-			t.due_at, q.sealed, q.started_at, q.origin
+	err := t.queryAll(`SELECT t.id, t.request, t.kind, t.tenure, t.state, `+mark+`, t.due_at, q.sealed, q.started_at, q.origin
 		FROM tasks t JOIN requests q ON q.id = t.request
-		WHERE t.app = $1 AND t.open = 1 AND t.id > $2 AND ($3 = 0 OR t.state = $3 OR t.state = 0 AND $3 = `+byMark+`)
+		WHERE t.app = $1 AND t.open = 1 AND t.id > $2
+			AND ($3 = 0 OR t.state = $3 OR t.state = 0 AND $3 = CASE WHEN t.id <= `+mark+` THEN 2 ELSE 1 END)
 		ORDER BY t.id LIMIT $4`, []any{int64(app), int64(after), int64(state), limit}, func(r scanner) error {
 		var k OpenTask
-		var marked huanxin.TaskState
 		var due, started int64
-		err := r.Scan(&k.ID, &k.Request, &k.Kind, &k.Tenure, &k.State, &marked, &due, &k.Sealed, &started, &k.Origin)
-		if k.DueAt, k.StartedAt = fromMicros(due), fromMicros(started); marked != 0 {
-			k.State, k.marked = marked, true
+		err := r.Scan(&k.ID, &k.Request, &k.Kind, &k.Tenure, &k.State, &k.mark, &due, &k.Sealed, &started, &k.Origin)
+		k.DueAt, k.StartedAt = fromMicros(due), fromMicros(started)
+		if k.State == 0 {
+			k.marked = true
+			if k.State = huanxin.TaskQueued; k.ID <= k.mark {
+				k.State = huanxin.TaskDelivered
+			}
 		}
 		out = append(out, k)
 		return err
@@ -55,12 +59,34 @@ func (t *Tx) OpenTasks(app huanxin.PartyNo, state huanxin.TaskState, after huanx
 	return out, err
 }
 
-// DeliverPage marks the queued ones of a page of OpenTasks as delivered. The page holds all queued tasks of the app from
-// after to its last one.
-func (t *Tx) DeliverPage(app huanxin.PartyNo, after huanxin.TaskID, page []OpenTask) error {
+// Page is what OpenTasks gave, and what it was asked for.
+type Page struct {
+	App   huanxin.PartyNo
+	State huanxin.TaskState
+	After huanxin.TaskID
+	Tasks []OpenTask
+}
+
+// News reports whether DeliverPage has something to write: there are queued tasks, or the mark can follow. It has to, though
+// nothing is queued: it would find a gap before the pages after this one.
+func (p Page) News() bool {
+	return p.follows() || slices.ContainsFunc(p.Tasks, func(k OpenTask) bool { return k.State == huanxin.TaskQueued })
+}
+
+// follows reports whether the page holds all queued tasks from the mark, or from before it, to its last one.
+func (p Page) follows() bool {
+	if len(p.Tasks) == 0 || p.State != 0 && p.State != huanxin.TaskQueued {
+		return false
+	}
+	mark := p.Tasks[0].mark
+	return p.After <= mark && mark < p.Tasks[len(p.Tasks)-1].ID
+}
+
+// DeliverPage marks the queued ones of a page as delivered.
+func (t *Tx) DeliverPage(p Page) error {
 	var marked, others []huanxin.TaskID
-	for i := range page {
-		switch k := &page[i]; {
+	for i := range p.Tasks {
+		switch k := &p.Tasks[i]; {
 		case k.State != huanxin.TaskQueued:
 		case k.marked:
 			marked = append(marked, k.ID)
@@ -68,14 +94,15 @@ func (t *Tx) DeliverPage(app huanxin.PartyNo, after huanxin.TaskID, page []OpenT
 			others = append(others, k.ID)
 		}
 	}
-	if len(marked) > 0 {
-		moved, err := t.moveMark(app, after, page[len(page)-1].ID)
-		if err != nil {
+	moved := false
+	if p.follows() {
+		var err error
+		if moved, err = t.moveMark(p.App, p.After, p.Tasks[len(p.Tasks)-1].ID); err != nil {
 			return err
 		}
-		if !moved {
-			others = append(others, marked...)
-		}
+	}
+	if !moved {
+		others = append(others, marked...)
 	}
 	return t.Deliver(others)
 }
@@ -100,8 +127,9 @@ func (t *Tx) Deliver(ids []huanxin.TaskID) error {
 	for i, id := range ids {
 		list[i] = int64(id)
 	}
+	slices.Sort(list) // the order in which they are locked
 	// The sum keeps the planner from an index on state, which is slower than the key by orders of magnitude.
-	return t.eachLater("UPDATE tasks SET state = 2 WHERE id IN (SELECT id FROM {rows}) AND (state + 0) <= 1", nil, ints("id", list))
+	return t.eachLater("UPDATE tasks SET state = 2 FROM {rows} WHERE tasks.id = r.id AND (tasks.state + 0) <= 1", nil, ints("id", slices.Compact(list)))
 }
 
 // resolve finds out what the marks say of tasks whose stored state is 0.

@@ -78,7 +78,8 @@ func (t *Tx) AskBatch(carrier huanxin.PartyNo, ids []string, numbers []huanxin.N
 }
 
 const (
-	lockLog     = "SELECT pg_advisory_xact_lock(7203)"
+	// Batches of history take their time, and one comes after the other: they wait longer than others do (patience).
+	lockLog     = "SELECT set_config('lock_timeout', '30s', true), pg_advisory_xact_lock(7203), set_config('lock_timeout', '5s', true)"
 	knownEvents = "SELECT " + eventColumns + " FROM {rows} {join} events e ON e.carrier = $1 AND e.event_id = r.event_id"
 	standings   = "SELECT " + numberColumns + " FROM {rows} {join} numbers n ON n.number = r.number"
 )

@@ -162,7 +162,7 @@ func goesOn(t *testing.T, s *Store) {
 		if fmt.Sprint(requests) != "[1 2]" {
 			t.Errorf("the clocks of %v ring", requests)
 		}
-		due, err := tx.TasksDue(requests, fromMicros(1_000_000), 100)
+		due, _, err := tx.TasksDue(requests, fromMicros(1_000_000), 100)
 		if err != nil || len(due) != 14 {
 			t.Errorf("%d tasks have a step to take, %v", len(due), err)
 		}
@@ -177,7 +177,7 @@ func goesOn(t *testing.T, s *Store) {
 		if err != nil || len(page) != 1 {
 			t.Fatalf("%d queued tasks, %v", len(page), err)
 		}
-		return tx.DeliverPage(10, 0, page)
+		return tx.DeliverPage(Page{App: 10, State: huanxin.TaskQueued, Tasks: page})
 	})
 	k := huanxin.Task{Request: 2, App: 10, Kind: huanxin.ClearLabel, Tenure: 12, CreatedAt: fromMicros(5000), StepAt: fromMicros(6000)}
 	write(func(tx *Tx) error { return tx.InsertTasks([]huanxin.Task{k}) })
@@ -191,7 +191,7 @@ func goesOn(t *testing.T, s *Store) {
 			t.Errorf("app 10 has %s", got)
 		}
 		if len(all) > 0 {
-			return tx.DeliverPage(10, all[0].ID, all[1:])
+			return tx.DeliverPage(Page{App: 10, After: all[0].ID, Tasks: all[1:]})
 		}
 		return err
 	})

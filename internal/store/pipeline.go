@@ -6,8 +6,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -45,7 +47,7 @@ func (s *Store) pipelined(ctx context.Context, begin string, f func(conn) error)
 	done := false
 	defer func() {
 		if !done {
-			p.undo(context.WithoutCancel(ctx))
+			p.undo(ctx)
 		}
 		_ = c.Close() // gives it back
 	}()
@@ -55,12 +57,41 @@ func (s *Store) pipelined(ctx context.Context, begin string, f func(conn) error)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	err = p.commit(ctx)
+	done = err == nil
+	return err
+}
+
+// commitGrace is how long a commit whose context is done has to end before its connection is given up.
+const commitGrace = 5 * time.Second
+
+// commit sends what is held with COMMIT. To break the connection then would leave the outcome unknown. So when ctx is done
+// PostgreSQL is asked to stop: it gives up a statement that waits for a lock, and ends a commit that it has begun.
+func (p *pipeline) commit(ctx context.Context) error {
 	p.hold(heldStatement{q: commit, fail: func(err error) error { return fmt.Errorf("commit: %w", err) }})
-	// Once begun a commit is not given up: its outcome would be unknown.
-	if err := p.flush(context.WithoutCancel(ctx)); err != nil {
+	var session *pgconn.PgConn
+	if err := p.conn.Raw(func(c any) error { session = c.(*stdlib.Conn).Conn().PgConn(); return nil }); err != nil {
 		return err
 	}
-	done = true
+	sending, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	asked := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(asked)
+		late := time.AfterFunc(commitGrace, giveUp)
+		context.AfterFunc(sending, func() { late.Stop() })
+		_ = session.CancelRequest(sending)
+	})
+	err := p.flush(sending)
+	if stop() {
+		return err
+	}
+	giveUp()
+	<-asked
+	p.drop() // what was asked may come late, and would stop another's statement
+	if err != nil {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
 	return nil
 }
 
@@ -68,10 +99,15 @@ func (p *pipeline) hold(s heldStatement) { p.held = append(p.held, s) }
 
 // undo rolls back, or throws the connection away.
 func (p *pipeline) undo(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitGrace)
+	defer cancel()
 	if _, err := p.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
-		_ = p.conn.Raw(func(any) error { return driver.ErrBadConn })
+		p.drop()
 	}
 }
+
+// drop throws the connection away.
+func (p *pipeline) drop() { _ = p.conn.Raw(func(any) error { return driver.ErrBadConn }) }
 
 // flush sends what is held.
 func (p *pipeline) flush(ctx context.Context) error {

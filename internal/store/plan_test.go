@@ -71,7 +71,7 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 		{"DeliverPage", 3000, func(tx *store.Tx, i int) error {
 			page, err := tx.OpenTasks(huanxin.PartyNo(2+i*3), 0, 0, 500)
 			must(t, err)
-			return tx.DeliverPage(huanxin.PartyNo(2+i*3), 0, page)
+			return tx.DeliverPage(store.Page{App: huanxin.PartyNo(2 + i*3), Tasks: page})
 		}},
 		{"CloseTasks", 9000, func(tx *store.Tx, i int) error {
 			rows, err := tx.TasksByID(some)
@@ -91,7 +91,7 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 		{"TasksDue", 9000, func(tx *store.Tx, i int) error {
 			requests, err := tx.DueClocks(now, 20)
 			must(t, err)
-			_, err = tx.TasksDue(requests, now, 500)
+			_, requests, err = tx.TasksDue(requests, now, 500)
 			must(t, err)
 			_, err = tx.WindClocks(requests, now)
 			return err

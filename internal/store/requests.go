@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -132,7 +133,7 @@ func (t *Tx) AbortTenures(tenures []huanxin.TenureID, now time.Time) (int64, err
 	}
 	var requests []int64
 	if err := t.queryEach(`SELECT q.id FROM {rows} {join} requests q ON q.tenure = r.tenure
-		WHERE q.cancelled_at = 0 AND q.aborted_at = 0`+t.lock("q"), nil, func(r scanner) error {
+		WHERE q.cancelled_at = 0 AND q.aborted_at = 0`+t.lockInOrder("q", "id"), nil, func(r scanner) error {
 		var id int64
 		err := r.Scan(&id)
 		requests = append(requests, id)
@@ -149,9 +150,16 @@ func (t *Tx) AbortTenures(tenures []huanxin.TenureID, now time.Time) (int64, err
 // EndTasks ends what is open of requests in the given state, and marks every task of theirs as ended from outside: what
 // its app answered and the holder was not shown yet is never shown.
 func (t *Tx) EndTasks(requests []int64, state huanxin.TaskState, now time.Time) error {
+	ids := ints("id", requests)
+	if lock := t.lockInOrder("t", "id"); lock != "" { // the order in which answers lock them; an UPDATE has none
+		if err := t.each("SELECT t.id FROM tasks t WHERE t.request IN (SELECT id FROM {rows}) AND t.ended_at = 0"+lock, nil, []column{ids},
+			func(q string, args []any) error { return t.later(q, args, nil, nil) }); err != nil {
+			return err
+		}
+	}
 	_, err := t.execEach(`UPDATE tasks SET state = CASE WHEN open = 1 THEN $1 ELSE state END, open = 0, ended_at = $2,
 			step_at = 0, retry_at = 0
-		WHERE request IN (SELECT id FROM {rows}) AND ended_at = 0`, []any{int64(state), micros(now)}, ints("id", requests))
+		WHERE request IN (SELECT id FROM {rows}) AND ended_at = 0`, []any{int64(state), micros(now)}, ids)
 	return err
 }
 
@@ -161,8 +169,12 @@ func (t *Tx) MoveRequests(to map[huanxin.TenureID]huanxin.PartyNo) error {
 		return nil
 	}
 	var tenure, carrier []int64
-	for id, no := range to {
-		tenure, carrier = append(tenure, int64(id)), append(carrier, int64(no))
+	for id := range to {
+		tenure = append(tenure, int64(id))
+	}
+	slices.Sort(tenure)
+	for _, id := range tenure {
+		carrier = append(carrier, int64(to[huanxin.TenureID(id)]))
 	}
 	_, err := t.execEach(`UPDATE requests SET carrier = r.carrier FROM {rows} WHERE requests.tenure = r.tenure`, nil,
 		ints("tenure", tenure), ints("carrier", carrier))

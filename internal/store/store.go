@@ -8,6 +8,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,12 +18,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/huanxin-platform/huanxin"
 )
 
 // Store is one database. It is safe for concurrent use.
 type Store struct {
 	dialect dialect
 	db      *sql.DB // PostgreSQL: all; SQLite: readers
+	pings   *sql.DB // PostgreSQL only: a connection that nobody who waits for a lock can have
 	writer  *writer // SQLite only
 }
 
@@ -45,12 +49,14 @@ func connect(ctx context.Context, dsn string) (*Store, error) {
 			return nil, errors.New("the PostgreSQL URL cannot be read") // the cause may repeat a password
 		}
 		db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
-			_, err := c.Exec(ctx, planning)
+			_, err := c.Exec(ctx, planning+patience)
 			return err
 		}))
 		db.SetMaxOpenConns(16)
 		db.SetMaxIdleConns(16)
-		return &Store{dialect: postgres{}, db: db}, nil
+		pings := stdlib.OpenDB(*config)
+		pings.SetMaxOpenConns(1)
+		return &Store{dialect: postgres{}, db: db, pings: pings}, nil
 	}
 	path, ok := strings.CutPrefix(dsn, "sqlite:")
 	if !ok || path == "" {
@@ -71,12 +77,33 @@ func connect(ctx context.Context, dsn string) (*Store, error) {
 
 // planning leaves PostgreSQL the plans that the statements are written for: rows found by an index one by one, in its
 // order. Of tables that were just filled it knows nothing, and would read them whole to join a few rows.
-const planning = `SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off`
+const planning = `SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; `
+
+// patience keeps a session that is stuck with what others need from stopping every hub: nobody waits for it longer than
+// lock_timeout, which is longer than PostgreSQL takes to find a deadlock, and what a hub left behind that is gone ends by
+// itself. A hub thinks for milliseconds between two statements.
+const patience = `SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '60s'`
+
+// heldUp makes a refusal of an error that says that others kept a transaction from its end, or that it was ended because it
+// kept others: then its connection is gone, and nothing more can be sent.
+func heldUp(err error) error {
+	var pg *pgconn.PgError
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &pg) && (pg.Code == "55P03" || pg.Code == "25P03"): // lock_timeout; idle_in_transaction_session_timeout
+	case errors.Is(err, driver.ErrBadConn), pgconn.SafeToRetry(err):
+	default:
+		return err
+	}
+	return &huanxin.Error{Kind: huanxin.Unavailable, Code: "overloaded", Detail: "the hub's database is held up; try again",
+		RetryAfter: 5 * time.Second, Err: err}
+}
 
 // Close releases the database. Transactions under way must have ended.
 func (s *Store) Close() error {
 	if s.writer == nil {
-		return s.db.Close()
+		return errors.Join(s.db.Close(), s.pings.Close())
 	}
 	return errors.Join(s.db.Close(), s.writer.close())
 }
@@ -87,7 +114,7 @@ func (s *Store) Engine() string { return s.dialect.name() }
 // Ping reports whether the database answers, and on SQLite whether it can be written to.
 func (s *Store) Ping(ctx context.Context) error {
 	if s.writer == nil {
-		return s.db.PingContext(ctx)
+		return s.pings.PingContext(ctx)
 	}
 	return s.Write(ctx, func(*Tx) error { return nil })
 }
@@ -124,7 +151,8 @@ type conn interface {
 // maxAttempts bounds how often PostgreSQL may ask for a transaction again (deadlock, serialization).
 const maxAttempts = 5
 
-// Write runs f in a transaction and commits it. f may be run several times, so it must have no effect but through tx.
+// Write runs f in a transaction and commits it. f may be run several times, so it must have no effect but through tx. Where
+// others hold what it needs for seconds, the error is a *huanxin.Error of the kind Unavailable, and nothing was changed.
 func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
 	if s.writer != nil {
 		return s.writer.run(ctx, func(c conn) error { return (&Tx{ctx: ctx, dialect: s.dialect, conn: c}).do(f) })
@@ -132,7 +160,7 @@ func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.pipelined(ctx, "BEGIN", func(c conn) error { return (&Tx{ctx: ctx, dialect: s.dialect, conn: c}).do(f) })
 		if attempt == maxAttempts || !retryable(err) {
-			return err
+			return heldUp(err)
 		}
 		time.Sleep(time.Duration(attempt) * 5 * time.Millisecond)
 	}
@@ -141,8 +169,8 @@ func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
 // Read runs f on one snapshot of the database, without the right to change it.
 func (s *Store) Read(ctx context.Context, f func(tx *Tx) error) error {
 	if s.writer == nil {
-		return s.pipelined(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-			func(c conn) error { return (&Tx{ctx: ctx, dialect: s.dialect, conn: c}).do(f) })
+		return heldUp(s.pipelined(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+			func(c conn) error { return (&Tx{ctx: ctx, dialect: s.dialect, conn: c}).do(f) }))
 	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {

@@ -47,7 +47,7 @@ func tasksDue(t *testing.T, s *store.Store) {
 		{time.Hour, 2, []huanxin.TaskID{tasks[4].ID, tasks[3].ID}},
 	} {
 		write(t, s, func(tx *store.Tx) error {
-			due, err := tx.TasksDue(mine, start.Add(c.now), c.limit)
+			due, _, err := tx.TasksDue(mine, start.Add(c.now), c.limit)
 			var got []huanxin.TaskID
 			for _, k := range due {
 				got = append(got, k.ID)
@@ -186,7 +186,7 @@ func clocksAtOnce(t *testing.T, s *store.Store) {
 					if err != nil {
 						return err
 					}
-					rows, err := tx.TasksDue(got, at, 4)
+					rows, got, err := tx.TasksDue(got, at, 4)
 					for i := range rows {
 						rows[i].StepAt = at.Add(time.Duration(1+i*w) * time.Minute)
 					}

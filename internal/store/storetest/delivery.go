@@ -12,6 +12,7 @@ import (
 var deliveryTests = []sentence{
 	{"a page that is delivered is delivered, and what comes later is queued", pagesDelivered},
 	{"a page with a gap before it delivers nothing but itself", gapBeforeAPage},
+	{"the mark follows pages on which nothing is queued", markFollows},
 	{"a task that is queued again is delivered by the next page", deliveredAgain},
 	{"a task that the clock moved while its app listed it is delivered all the same", deliveredWhileChanged},
 	{"of requests' tasks the open ones come with what their app sees", openTaskSeen},
@@ -25,7 +26,7 @@ func page(t testing.TB, s *store.Store, app huanxin.PartyNo, state huanxin.TaskS
 		if out, err = tx.OpenTasks(app, state, after, limit); err != nil {
 			return err
 		}
-		return tx.DeliverPage(app, after, out)
+		return tx.DeliverPage(store.Page{App: app, State: state, After: after, Tasks: out})
 	})
 	return out
 }
@@ -100,6 +101,45 @@ func gapBeforeAPage(t *testing.T, s *store.Store) {
 	equal(t, "the gap", states(t, s, 1), "ddddq")
 	write(t, s, func(tx *store.Tx) error { return tx.Deliver(ids[4:]) })
 	equal(t, "by itself", states(t, s, 1), "ddddd")
+}
+
+// markFollows has tasks change before they are listed: of the pages that hold them none leaves a gap.
+func markFollows(t *testing.T, s *store.Store) {
+	ids := queue(t, s, 0, 8)
+	read := func(state huanxin.TaskState, after huanxin.TaskID, limit int) store.Page {
+		t.Helper()
+		p := store.Page{App: 1, State: state, After: after}
+		must(t, s.Read(t.Context(), func(tx *store.Tx) (err error) {
+			p.Tasks, err = tx.OpenTasks(1, state, after, limit)
+			return err
+		}))
+		return p
+	}
+	deliver := func(p store.Page) { write(t, s, func(tx *store.Tx) error { return tx.DeliverPage(p) }) }
+	write(t, s, func(tx *store.Tx) error { return tx.Deliver(ids[:5]) }) // each by itself
+	equal(t, "by themselves", states(t, s, 1), "dddddqqq")
+	equal(t, "news of the delivered ones", read(huanxin.TaskDelivered, 0, 9).News(), false)
+	deliver(read(huanxin.TaskDelivered, 0, 9))
+	equal(t, "they are no page without a gap", states(t, s, 1), "dddddqqq")
+	equal(t, "news of a page with a gap before it", read(0, ids[1], 2).News(), false)
+	row := rowsOf(t, s, ids)[ids[1]] // on a page without any that is queued by the mark
+	row.State = huanxin.TaskQueued
+	write(t, s, func(tx *store.Tx) error { return tx.UpdateTasks([]store.TaskRow{row}) })
+	for after, i := huanxin.TaskID(0), 0; i < 6; i += 2 {
+		p := read(0, after, 2)
+		equal(t, "news of a page", p.News(), true)
+		deliver(p)
+		after = p.Tasks[1].ID
+		equal(t, "no news of it then", read(0, p.After, 2).News(), false)
+	}
+	equal(t, "three pages", states(t, s, 1), "ddddddqq")
+	deliver(read(0, ids[6], 1))
+	equal(t, "a page that leaves one out", states(t, s, 1), "ddddddqd")
+	deliver(read(huanxin.TaskQueued, ids[5], 2))
+	equal(t, "all", states(t, s, 1), "dddddddd")
+	equal(t, "the mark is before the last one", read(0, 0, 9).News(), true)
+	deliver(read(0, 0, 9))
+	equal(t, "nothing more", read(0, 0, 9).News(), false)
 }
 
 func deliveredAgain(t *testing.T, s *store.Store) {
