@@ -42,7 +42,7 @@ func replicaNumbers(ctx context.Context, args []string, verb string, send func(*
 		return err
 	}
 	if *in == "" {
-		return usageError("replica " + verb + ": which file? Give --in FILE")
+		return usageError("replica " + verb + say(": 哪个文件?请给出 --in FILE", ": which file? Give --in FILE"))
 	}
 	c, err := hub.open()
 	if err != nil {
@@ -67,13 +67,13 @@ func replicaNumbers(ctx context.Context, args []string, verb string, send func(*
 		return err
 	}
 	for _, bad := range column.bad {
-		fmt.Fprintf(os.Stderr, "line %d: %s: %s\n", bad.Line, bad.Code, bad.Detail)
+		fmt.Fprintf(os.Stderr, say("第 %d 行: %s: %s\n", "line %d: %s: %s\n"), bad.Line, bad.Code, inChineseOr(bad.Code, bad.Detail))
 	}
 	for _, r := range got.Rejected {
-		fmt.Fprintf(os.Stderr, "line %d: %s: %s\n", column.source(r.Line), r.Code, r.Detail)
+		fmt.Fprintf(os.Stderr, say("第 %d 行: %s: %s\n", "line %d: %s: %s\n"), column.source(r.Line), r.Code, inChineseOr(r.Code, r.Detail))
 	}
 	refused := got.RejectedTotal + column.badTotal
-	fmt.Printf("%d accepted, %d repeated, %d refused (%s)\n", got.Accepted, got.Duplicates, refused, got.Receipt)
+	fmt.Printf(say("接受 %d 个,重复 %d 个,拒绝 %d 个(%s)\n", "%d accepted, %d repeated, %d refused (%s)\n"), got.Accepted, got.Duplicates, refused, got.Receipt)
 	if refused > 0 {
 		return errBadLines
 	}
@@ -165,7 +165,7 @@ func replicaPull(ctx context.Context, args []string) error {
 		return err
 	}
 	if *out == "" {
-		return usageError("replica pull: where to? Give --out FILE")
+		return usageError(say("replica pull: 存到哪里?请给出 --out FILE", "replica pull: where to? Give --out FILE"))
 	}
 	c, err := hub.open()
 	if err != nil {
@@ -182,7 +182,7 @@ func replicaPull(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d numbers as of %d (%s, issued %s)\n", *out, m.Numbers, m.AsOf, m.Scope, time.Unix(m.IssuedAt, 0).Format(time.RFC3339))
+	fmt.Printf(say("%s: %d 个号码,号码日志位置 %d(%s,签发于 %s)\n", "%s: %d numbers as of %d (%s, issued %s)\n"), *out, m.Numbers, m.AsOf, m.Scope, time.Unix(m.IssuedAt, 0).Format(time.RFC3339))
 	return nil
 }
 
