@@ -247,6 +247,24 @@ func TestServeWithNothingConfiguredStartsAgainAndAgain(t *testing.T) {
 	}
 }
 
+// limitsPayOne changes the limits of the client pay-1 one after the other, and lists them.
+func limitsPayOne(t *testing.T, dir string) {
+	t.Helper()
+	for _, step := range [][2]string{ // what is not given stays
+		{"--checks-per-day 5", "pay-1: checks a second: default, checks a day: 5"},
+		{"--checks-per-second -1", "pay-1: checks a second: unlimited, checks a day: 5"},
+		{"--checks-per-day 0 --checks-per-second 7", "pay-1: checks a second: 7, checks a day: default"},
+		{"--checks-per-day -1", "pay-1: checks a second: 7, checks a day: unlimited"},
+	} {
+		if got := does(t, dir, append([]string{"client", "limit", "pay-1"}, strings.Fields(step[0])...)...); got != step[1] {
+			t.Errorf("client limit pay-1 %s: %s", step[0], got)
+		}
+	}
+	if list := does(t, dir, "client", "list"); !regexp.MustCompile(`(?m)^pay-1 +pay +active +secret +7 +unlimited +numbers.check .*tasks.work`).MatchString(list) {
+		t.Errorf("client list:\n%s", list)
+	}
+}
+
 func TestTheRegistryIsKeptBesideARunningHub(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -274,20 +292,7 @@ func TestTheRegistryIsKeptBesideARunningHub(t *testing.T) {
 		}
 	}
 
-	for _, step := range [][2]string{ // what is not given stays
-		{"--checks-per-day 5", "pay-1: checks a second: default, checks a day: 5"},
-		{"--checks-per-second -1", "pay-1: checks a second: unlimited, checks a day: 5"},
-		{"--checks-per-day 0 --checks-per-second 7", "pay-1: checks a second: 7, checks a day: default"},
-		{"--checks-per-day -1", "pay-1: checks a second: 7, checks a day: unlimited"},
-	} {
-		if got := does(t, dir, append([]string{"client", "limit", "pay-1"}, strings.Fields(step[0])...)...); got != step[1] {
-			t.Errorf("client limit pay-1 %s: %s", step[0], got)
-		}
-	}
-	if list := does(t, dir, "client", "list"); !regexp.MustCompile(`(?m)^pay-1 +pay +active +secret +7 +unlimited +numbers.check .*tasks.work`).MatchString(list) {
-		t.Errorf("client list:\n%s", list)
-	}
-
+	limitsPayOne(t, dir)
 	c := client.New(client.Options{URL: h.url, ID: "pay-1", Secret: secret, HTTP: http.DefaultClient})
 	if _, _, err := c.Tasks(t.Context(), "", 1); err != nil {
 		t.Error(err)

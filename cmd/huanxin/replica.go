@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	hubapi "github.com/huanxin-platform/huanxin/client"
@@ -41,7 +42,7 @@ func replicaNumbers(ctx context.Context, args []string, verb string, send func(*
 		return err
 	}
 	if *in == "" {
-		return usageError("replica " + verb + ": which file? Give --in FILE")
+		return usageError("replica " + verb + say(": 哪个文件?请给出 --in FILE", ": which file? Give --in FILE"))
 	}
 	c, err := hub.open()
 	if err != nil {
@@ -66,13 +67,13 @@ func replicaNumbers(ctx context.Context, args []string, verb string, send func(*
 		return err
 	}
 	for _, bad := range column.bad {
-		fmt.Fprintf(os.Stderr, "line %d: %s: %s\n", bad.Line, bad.Code, bad.Detail)
+		fmt.Fprintf(os.Stderr, say("第 %d 行: %s: %s\n", "line %d: %s: %s\n"), bad.Line, bad.Code, inChineseOr(bad.Code, bad.Detail))
 	}
 	for _, r := range got.Rejected {
-		fmt.Fprintf(os.Stderr, "line %d: %s: %s\n", column.source(r.Line), r.Code, r.Detail)
+		fmt.Fprintf(os.Stderr, say("第 %d 行: %s: %s\n", "line %d: %s: %s\n"), column.source(r.Line), r.Code, inChineseOr(r.Code, r.Detail))
 	}
 	refused := got.RejectedTotal + column.badTotal
-	fmt.Printf("%d accepted, %d repeated, %d refused (%s)\n", got.Accepted, got.Duplicates, refused, got.Receipt)
+	fmt.Printf(say("接受 %d 个,重复 %d 个,拒绝 %d 个(%s)\n", "%d accepted, %d repeated, %d refused (%s)\n"), got.Accepted, got.Duplicates, refused, got.Receipt)
 	if refused > 0 {
 		return errBadLines
 	}
@@ -164,7 +165,7 @@ func replicaPull(ctx context.Context, args []string) error {
 		return err
 	}
 	if *out == "" {
-		return usageError("replica pull: where to? Give --out FILE")
+		return usageError(say("replica pull: 存到哪里?请给出 --out FILE", "replica pull: where to? Give --out FILE"))
 	}
 	c, err := hub.open()
 	if err != nil {
@@ -181,22 +182,53 @@ func replicaPull(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d numbers as of %d (%s, issued %s)\n", *out, m.Numbers, m.AsOf, m.Scope, time.Unix(m.IssuedAt, 0).Format(time.RFC3339))
+	fmt.Printf(say("%s: %d 个号码,号码日志位置 %d(%s,签发于 %s)\n", "%s: %d numbers as of %d (%s, issued %s)\n"), *out, m.Numbers, m.AsOf, m.Scope, time.Unix(m.IssuedAt, 0).Format(time.RFC3339))
 	return nil
 }
 
+const verifyForm = `replica verify FILE [--hub URL]
+
+Proves that a replica is whole: signature, digest, every page. With --hub the signature is proved by the keys that the hub publishes now;
+without it by those in FILE.jwks, which were saved when it was pulled, so that this shows damage, but not that all three files are another's.`
+
 func replicaVerify(ctx context.Context, args []string) error {
-	return withReplica(args, "verify", func(path string, r *replica.Replica) error {
+	f := flag.NewFlagSet("replica verify", flag.ContinueOnError)
+	hub := f.String("hub", "", "`URL` of the hub, whose keys are fetched")
+	words, err := parse(f, args, 1, verifyForm)
+	if err != nil {
+		return err
+	}
+	path, url := words[0], strings.TrimSuffix(*hub, "/")
+	if url == "" {
+		return withReplica(path, replica.Open, func(r *replica.Replica) error {
+			if err := r.Verify(ctx); err != nil {
+				return err
+			}
+			fmt.Printf(say("%s: 完整,签名者 %s(公钥取自 %s.jwks,即拉取时所存;用 --hub URL 取枢纽现在的公钥)\n",
+				"%s: whole, and signed by %s (by the keys in %s.jwks, which were saved when it was pulled; --hub URL takes the hub's own)\n"), path, r.Manifest().Issuer, path)
+			return nil
+		})
+	}
+	keys, err := hubapi.New(hubapi.Options{URL: url}).KeySet(ctx)
+	if err != nil {
+		return err
+	}
+	open := func(path string) (*replica.Replica, error) { return replica.OpenTrusting(path, keys, url) }
+	return withReplica(path, open, func(r *replica.Replica) error {
 		if err := r.Verify(ctx); err != nil {
 			return err
 		}
-		fmt.Printf("%s: whole, and signed by %s\n", path, r.Manifest().Issuer)
+		fmt.Printf(say("%s: 完整,签名者 %s(公钥刚从枢纽取得)\n", "%s: whole, and signed by %s (by the keys that the hub publishes now)\n"), path, url)
 		return nil
 	})
 }
 
 func replicaInfo(_ context.Context, args []string) error {
-	return withReplica(args, "info", func(path string, r *replica.Replica) error {
+	words, err := parse(flag.NewFlagSet("replica info", flag.ContinueOnError), args, 1, "replica info FILE")
+	if err != nil {
+		return err
+	}
+	return withReplica(words[0], replica.Open, func(r *replica.Replica) error {
 		m := r.Manifest()
 		fmt.Printf("hub      %s\nclient   %s\nissued   %s (%s ago)\nas of    %d\nscope    %s\nnumbers  %d\nzone     %s\nsize     %d\nsha256   %s\n",
 			m.Issuer, m.Audience, r.IssuedAt().In(r.Zone()).Format(time.RFC3339), time.Since(r.IssuedAt()).Round(time.Second), m.AsOf, m.Scope, m.Numbers,
@@ -208,15 +240,10 @@ func replicaInfo(_ context.Context, args []string) error {
 	})
 }
 
-func withReplica(args []string, verb string, f func(path string, r *replica.Replica) error) error {
-	flags := flag.NewFlagSet("replica "+verb, flag.ContinueOnError)
-	words, err := parse(flags, args, 1, "replica "+verb+" FILE")
+func withReplica(path string, open func(string) (*replica.Replica, error), f func(r *replica.Replica) error) error {
+	r, err := open(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	r, err := replica.Open(words[0])
-	if err != nil {
-		return fmt.Errorf("%s: %w", words[0], err)
-	}
-	return errors.Join(f(words[0], r), r.Close())
+	return errors.Join(f(r), r.Close())
 }

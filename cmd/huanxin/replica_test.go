@@ -62,9 +62,10 @@ func TestAReplicaIsUploadedForPulledAndVerified(t *testing.T) {
 	if code2 != 0 || !strings.HasPrefix(out, "numbers: 2 numbers as of 0 (uploaded, issued ") {
 		t.Errorf("exit %d: %s%s", code2, out, errs)
 	}
-	if out := does(t, dir, "replica", "verify", "numbers"); out != "numbers: whole, and signed by "+h.url {
+	if out := does(t, dir, "replica", "verify", "numbers"); !strings.HasPrefix(out, "numbers: whole, and signed by "+h.url+" (by the keys in numbers.jwks") {
 		t.Errorf("verify: %s", out)
 	}
+	h.verifiesWithTheHubsKeys(dir)
 	if out := does(t, dir, "replica", "info", "numbers"); !regexp.MustCompile(`(?s)^hub +` + h.url + `\nclient +shop-1\n.*numbers +2\nzone +Asia/Shanghai\n`).MatchString(out) {
 		t.Errorf("info:\n%s", out)
 	}
@@ -87,6 +88,28 @@ func TestAReplicaIsUploadedForPulledAndVerified(t *testing.T) {
 		code, _, _ := h.as(dir, "bank-1", theirs, "replica", "pull", "--out", "theirs")
 		return code == 0
 	})
+}
+
+// verifiesWithTheHubsKeys proves the replica "numbers", and not one that vouches for itself.
+func (h *hub) verifiesWithTheHubsKeys(dir string) {
+	t := h.t
+	t.Helper()
+	for _, url := range []string{h.url, h.url + "/"} {
+		if out := does(t, dir, "replica", "verify", "numbers", "--hub", url); out != "numbers: whole, and signed by "+h.url+" (by the keys that the hub publishes now)" {
+			t.Errorf("verify: %s", out)
+		}
+	}
+	other := serve(t, t.TempDir(), "--listen", "127.0.0.1:0")
+	if code, out, errs := run(t, dir, "replica", "verify", "numbers", "--hub", other.url); code != 1 || !strings.Contains(errs, "not signed by a key of the hub") {
+		t.Errorf("by another hub: exit %d: %s%s", code, out, errs)
+	}
+	if code, _, errs := run(t, dir, "replica", "verify", "numbers", "--hub", strings.Replace(h.url, "127.0.0.1", "localhost", 1)); code != 1 || !strings.Contains(errs, "of another hub: "+h.url) {
+		t.Errorf("by another name: exit %d: %s", code, errs)
+	}
+	if code, _, errs := run(t, dir, "replica", "verify", "numbers", "--hub", "http://127.0.0.1:1"); code != 1 || !strings.Contains(errs, "refused") {
+		t.Errorf("by no hub: exit %d: %s", code, errs)
+	}
+	other.stop()
 }
 
 // refusesWrongUse runs what must fail, beside the replica "numbers".

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/index/replica"
 	"github.com/huanxin-platform/huanxin/internal/lines"
 	"github.com/huanxin-platform/huanxin/internal/match"
 	"github.com/huanxin-platform/huanxin/internal/resume"
@@ -51,6 +52,9 @@ func explain(err error) string {
 	}
 	if errors.Is(err, match.ErrNoHeader) && chinese() {
 		put(match.ErrNoHeader.Error(), "输入没有表头:第一行须是列名,其中有 account、number 和 bound_at")
+	}
+	if errors.Is(err, replica.ErrRefused) && chinese() {
+		put(replica.ErrRefused.Error(), "副本不可信,没有采用")
 	}
 	if _, ok := errors.AsType[*net.OpError](err); ok && chinese() {
 		text = "连不上枢纽:" + text

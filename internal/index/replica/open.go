@@ -28,16 +28,36 @@ type Replica struct {
 // is the manifest's by its size and by what it says of itself. That takes milliseconds. Every page is checked against
 // damage before it first answers; Verify proves the rest of the digest. The error is ErrRefused for what is no
 // whole replica, else what the file system said.
+//
+// Keys beside a replica prove that it is what was pulled, not that a hub made it: who can change one file can change all three. OpenTrusting
+// asks more.
 func Open(path string) (*Replica, error) {
 	r, _, err := open(path)
 	return r, err
 }
 
+// OpenTrusting is Open with the key set of a hub in place of the saved one, and the hub's URL, which the manifest must name.
+func OpenTrusting(path string, keySet []byte, issuer string) (*Replica, error) {
+	r, _, err := openProved(path, func(jws string) (Manifest, error) {
+		m, err := verify(jws, keySet)
+		if err == nil && m.Issuer != issuer {
+			err = refused("it is of another hub: " + m.Issuer)
+		}
+		return m, err
+	})
+	return r, err
+}
+
 // open gives also which ending its manifest's file has: newEnding after a pull that was cut off between its last steps.
 func open(path string) (*Replica, string, error) {
+	return openProved(path, func(jws string) (Manifest, error) { return verifyWithSaved(path, jws) })
+}
+
+// openProved is open with what proves a manifest.
+func openProved(path string, prove func(jws string) (Manifest, error)) (*Replica, string, error) {
 	var first error
 	for _, ending := range []string{"", newEnding} {
-		r, err := openWith(path, path+manifestEnding+ending)
+		r, err := openWith(path, path+manifestEnding+ending, prove)
 		if err == nil {
 			return r, ending, nil
 		}
@@ -54,12 +74,12 @@ const (
 	newEnding      = ".new"
 )
 
-func openWith(path, manifest string) (*Replica, error) {
+func openWith(path, manifest string, prove func(jws string) (Manifest, error)) (*Replica, error) {
 	jws, err := os.ReadFile(manifest)
 	if err != nil {
 		return nil, err
 	}
-	m, err := verifyWithSaved(path, string(jws))
+	m, err := prove(string(jws))
 	if err != nil {
 		return nil, err
 	}
