@@ -78,7 +78,7 @@ func sayIndex(out io.Writer, f *measure.Figures, p phase) {
 	row("memory, opened and verified", "", "%v", f.Opened)
 	row("from opening to the first answer", "50 ms", "%v; from disk %v", f.Cached.First, f.Cold.First)
 	row("verified in the background", "5 s", "%v; from disk %v", f.Cached.Verify, f.Cold.Verify)
-	row("10^6 random changes applied", "1 s", "%v", f.Apply)
+	row(fmt.Sprint(f.Changes, " random changes applied"), "1 s for 10^6", "%v", f.Apply)
 	row("looked up, random, one core", "", "%.1f M/s, %.2f of a bare loop (%.1f M/s), %.2f of one on huge pages (%.1f M/s)",
 		f.Lookups/1e6, f.Lookups/f.Flat, f.Flat/1e6, f.Lookups/f.FlatHuge, f.FlatHuge/1e6)
 	row("checks, random, one core", "15 M/s, 0.5", "%.1f M/s, %.2f of a bare loop, %.2f of one on huge pages",

@@ -35,7 +35,7 @@ const (
 	rounds      = 3  // of everything but filling and saving
 	applyRounds = 10 // they are short, and a busy machine hits some of them less
 	mostAsked   = 10_000_000
-	changeCount = 1_000_000
+	mostChanges = 1_000_000
 )
 
 // Figures are what was seen of an index of so many numbers, 3 of 100 of which are served by another carrier than most of their
@@ -56,7 +56,8 @@ type Figures struct {
 	Flat         float64 // a bare loop over a []uint16 of the same size with the same numbers
 	FlatHuge     float64 // the same on huge pages
 	Carriers     float64
-	Apply        Took // a million random changes
+	Changes      int64 // a million, or as many as there are numbers
+	Apply        Took  // of so many random changes
 }
 
 // Took is how long something took by the clock, and of how much time of all cores.
@@ -92,7 +93,7 @@ func (f Figures) String() string {
 	if f.Asked > 0 {
 		line("asked for checks: %.1f M/s, %.2f of the loop, %.2f of that on huge pages", f.Asked/1e6, f.Asked/f.Flat, f.Asked/f.FlatHuge)
 	}
-	line("carriers: %.1f M/s; a million random changes: %v", f.Carriers/1e6, f.Apply)
+	line("carriers: %.1f M/s; %d random changes: %v", f.Carriers/1e6, f.Changes, f.Apply)
 	return b.String()
 }
 
@@ -234,7 +235,7 @@ func (o *Options) random(n int) []uint64 {
 
 // rates measures look-ups and changes. Rounds of what is compared take turns.
 func (f *Figures) rates(o *Options, x *index.Index) {
-	asked := o.random(int(min(mostAsked, max(f.Numbers, 1_000_000))))
+	asked := o.random(int(min(mostAsked, f.Numbers)))
 	values := make([]uint16, len(asked))
 	best := func(rate *float64, round func()) {
 		*rate = max(*rate, float64(len(asked))/took(round).CPU.Seconds())
@@ -256,8 +257,9 @@ func (f *Figures) rates(o *Options, x *index.Index) {
 		best(&f.FlatHuge, func() { bare(huge, asked, values) })
 		best(&f.Carriers, func() { x.Carriers(asked, values) })
 	}
+	f.Changes = min(mostChanges, f.Numbers)
 	for range applyRounds {
-		changes := make([]index.Change, changeCount)
+		changes := make([]index.Change, f.Changes)
 		for i := range changes {
 			changes[i] = o.change(rand.Int64N(f.Numbers))
 			changes[i].Value = o.Value(rand.Int64N(f.Numbers))
