@@ -10,6 +10,7 @@ import (
 
 var clockTests = []sentence{
 	{"tasks are due when their step is, the most overdue first", tasksDue},
+	{"of the requests that are looked at each has all its due tasks taken, but for the last", tasksDueOfMany},
 	{"a request's clock never rings later than the step of an open task of it", clocksRing},
 	{"a clock is wound by one transaction at a time, and by none that did not see a task", clocksAtOnce},
 	{"a clock that rings too early is set right, and without open tasks it is dropped", clocksWound},
@@ -56,6 +57,54 @@ func tasksDue(t *testing.T, s *store.Store) {
 			return err
 		})
 	}
+}
+
+func tasksDueOfMany(t *testing.T, s *store.Store) {
+	const requests, each = 40, 3
+	var all []huanxin.RequestID
+	for i := range requests {
+		write(t, s, func(tx *store.Tx) error {
+			all = append(all, makeTasks(t, tx, each, huanxin.TenureID(i+1))[0].Request)
+			return nil
+		})
+	}
+	at := start.Add(time.Hour)
+	for _, c := range []struct{ limit, taken, done int }{
+		{1, 1, 0}, {each, each, 1}, {each + 1, each + 1, 1}, {10 * each, 10 * each, 10}, {20*each + 2, 20*each + 2, 20},
+		{requests*each - 1, requests*each - 1, requests - 1}, {requests * each, requests * each, requests}, {1000, requests * each, requests},
+	} {
+		write(t, s, func(tx *store.Tx) error {
+			due, done, err := tx.TasksDue(all, at, c.limit)
+			of := map[huanxin.RequestID]int{}
+			for _, k := range due {
+				of[k.Request]++
+			}
+			for _, id := range done {
+				equal(t, "tasks of one that is done", of[id], each)
+			}
+			equal(t, "taken and done", []int{len(due), len(done)}, []int{c.taken, c.done})
+			return err
+		})
+	}
+	for moved := 0; moved < requests*each; { // and taken so, none is forgotten and none is taken twice
+		write(t, s, func(tx *store.Tx) error {
+			some, err := tx.DueClocks(at, 16)
+			must(t, err)
+			due, done, err := tx.TasksDue(some, at, 7)
+			must(t, err)
+			equal(t, "some are due", len(due) > 0, true)
+			for i := range due {
+				due[i].StepAt = at.Add(time.Minute)
+			}
+			moved += len(due)
+			must(t, tx.UpdateTasks(due))
+			still, err := tx.WindClocks(done, at)
+			equal(t, "still due of those that are done", still, 0)
+			return err
+		})
+	}
+	equal(t, "clocks that ring", len(ring(t, s, time.Hour, 100)), 0)
+	equal(t, "a minute later", len(ring(t, s, time.Hour+time.Minute, 100)), requests)
 }
 
 // ring gives the requests whose clock rings at a time, and puts all back as it was.
