@@ -77,6 +77,7 @@ func (x *Index) set(c Change) {
 // setDense changes number d of the dense ones, on its page. The order of stores is what Get relies on: a carrier before
 // the value that comes with it, a list without the number after it was cleared.
 func (x *Index) setDense(p *page, d uint64, c Change) {
+	x.verified.Load()
 	offset := d % blockSize
 	leaf := x.leafOf(d / blockSize)
 	at := &leaf.serving[d/blockSize%leafSize]

@@ -40,7 +40,7 @@ type source struct {
 //
 // The error is ErrDamaged or ErrVersion if it is no whole snapshot as far as that was read, else what the file system said.
 // The file may be replaced (by Save) or removed at any time.
-func Open(path string) (*Index, []byte, error) { return open(path, !offHeap) }
+func Open(path string) (*Index, []byte, error) { return open(path, false) }
 
 func open(path string, onHeap bool) (*Index, []byte, error) {
 	f, err := os.Open(path)
@@ -201,6 +201,7 @@ func (s *source) publish(x *Index, i int, record func(entry) []byte) {
 		return
 	}
 	if p := s.check(x, e, record(e)); p != nil {
+		x.verified.Add(1)
 		x.pages[e.block].Store(p)
 	} else {
 		x.pages[e.block].Store(damagedPage)

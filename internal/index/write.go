@@ -115,6 +115,7 @@ func (x *Index) copyPage(block uint64, p *page) (*serving, int) {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	*p = *x.pages[block].Load()
+	x.verified.Load()
 	l := x.leafOf(block)
 	return l.serving[block%leafSize].Load(), int(l.seen[block%leafSize])
 }
