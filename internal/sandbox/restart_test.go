@@ -250,8 +250,10 @@ func checkVouchers(ctx context.Context, t *testing.T, d *demo) {
 		}
 		key, err := auth.ParseClientKey([]byte(v.PrivateKey))
 		must(t, err)
-		if key.KID != v.KID {
-			t.Errorf("%s has the key %s, not %s", v.Carrier, key.KID, v.KID)
+		keys, err := publicKeys(key)
+		must(t, err)
+		if v.KID == "" || !strings.Contains(string(keys), v.KID) {
+			t.Errorf("%s has the key %s, not %s", v.Carrier, keys, v.KID)
 		}
 		word, err := auth.NumberGrant(key, v.ClientID, d.file.TokenURL, yours.ClientID, mustNumber(d.file.Holders[of].Number), time.Now())
 		must(t, err)
