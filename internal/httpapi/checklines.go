@@ -90,7 +90,9 @@ func (c *jsonChecks) next(l *checkLine) error {
 // scanCheck reads the usual form of a line: an object of strings without escapes, whole numbers, true, false and null. It
 // leaves everything else to decodeCheck. kept is the text up to its last brace.
 func scanCheck(text []byte) (number, since, kept []byte, ok bool) {
-	text = bytes.TrimRight(text, " \t")
+	for len(text) > 0 && (text[len(text)-1] == ' ' || text[len(text)-1] == '\t') {
+		text = text[:len(text)-1]
+	}
 	var names [8][]byte
 	i, n := space(text, 0), 0
 	if i == len(text) || text[i] != '{' {
