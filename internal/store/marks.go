@@ -13,7 +13,7 @@ type LedTo struct {
 	Carrier huanxin.PartyNo
 }
 
-// Unmarked stands for what an event led to that was accepted before there were marks.
+// unmarked stands for what an event led to that was accepted before there were marks.
 const unmarked = -1
 
 func (l LedTo) packed() int64 { return int64(l.Carrier)<<16 | int64(l.Mark) }
