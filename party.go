@@ -45,6 +45,8 @@ type Party struct {
 	ReleaseDelay time.Duration
 	// Replica is what an app's contract grants it of the number index.
 	Replica ReplicaGrant
+	// FeedStart says that an app's contract grants it the start of a tenure in identifier-recycled (DOMAIN.md §7 rule 5).
+	FeedStart bool
 	// CoolingDays is how long a carrier freezes a cancelled number: at least 90.
 	CoolingDays int
 	// Contact is told of every step of the clock.
@@ -83,7 +85,11 @@ type Client struct {
 	JWKS []byte
 	// Limits of its checks, by contract; 0: the hub's default.
 	ChecksPerSecond, ChecksPerDay int64
-	Disabled                      bool
+	// FeedNarrow says that its streams hear only of numbers that were added to them, whatever the hub's default.
+	FeedNarrow bool
+	// FeedAlg is by which algorithm its SETs are signed (RFC 7518 §3.1): ES256 (also if empty), EdDSA or RS256.
+	FeedAlg  string
+	Disabled bool
 }
 
 // Scope is a permission that a token carries.

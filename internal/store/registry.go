@@ -20,7 +20,7 @@ func (t *Tx) bumpRegistry() error {
 }
 
 const partyColumns = `no, id, kind, name_zh, name_en, class, kinds, domains, release_delay, cooling_days,
-	contact_name, contact_email, contact_hook, disabled, replica`
+	contact_name, contact_email, contact_hook, disabled, replica, feed_start`
 
 // Parties gives every party of the registry.
 func (t *Tx) Parties() ([]huanxin.Party, error) {
@@ -34,7 +34,7 @@ func (t *Tx) Parties() ([]huanxin.Party, error) {
 		var kinds, domains string
 		var delay int64
 		if err := r.Scan(&p.No, &p.ID, &p.Kind, &p.NameZh, &p.NameEn, &p.Class, &kinds, &domains, &delay, &p.CoolingDays,
-			&p.Contact.Name, &p.Contact.Email, &p.Contact.Webhook, &p.Disabled, &p.Replica); err != nil {
+			&p.Contact.Name, &p.Contact.Email, &p.Contact.Webhook, &p.Disabled, &p.Replica, &p.FeedStart); err != nil {
 			return err
 		}
 		p.ReleaseDelay = time.Duration(delay) * time.Microsecond
@@ -63,22 +63,23 @@ func (t *Tx) PutParty(p huanxin.Party, now time.Time) (huanxin.PartyNo, error) {
 	}
 	var no huanxin.PartyNo
 	_, err := t.queryRow(`INSERT INTO parties (no, id, kind, name_zh, name_en, class, kinds, domains, release_delay, cooling_days,
-			contact_name, contact_email, contact_hook, disabled, created_at, replica)
-		VALUES ((SELECT COALESCE(MAX(no), 0) + 1 FROM parties), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+			contact_name, contact_email, contact_hook, disabled, created_at, replica, feed_start)
+		VALUES ((SELECT COALESCE(MAX(no), 0) + 1 FROM parties), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 		ON CONFLICT (id) DO UPDATE SET name_zh = excluded.name_zh, name_en = excluded.name_en, class = excluded.class,
 			kinds = excluded.kinds, domains = excluded.domains, release_delay = excluded.release_delay,
 			cooling_days = excluded.cooling_days, contact_name = excluded.contact_name, contact_email = excluded.contact_email,
-			contact_hook = excluded.contact_hook, disabled = excluded.disabled, replica = excluded.replica
+			contact_hook = excluded.contact_hook, disabled = excluded.disabled, replica = excluded.replica,
+			feed_start = excluded.feed_start
 		RETURNING no`,
 		[]any{p.ID, int64(p.Kind), p.NameZh, p.NameEn, p.Class, strings.Join(kinds, " "), strings.Join(p.Domains, " "),
 			p.ReleaseDelay.Microseconds(), p.CoolingDays, p.Contact.Name, p.Contact.Email, p.Contact.Webhook,
-			bit(p.Disabled), micros(now), int64(p.Replica)}, &no)
+			bit(p.Disabled), micros(now), int64(p.Replica), bit(p.FeedStart)}, &no)
 	return no, err
 }
 
 // Clients gives every client of the registry with its party's number.
 func (t *Tx) Clients() ([]huanxin.Client, error) {
-	rows, err := t.query("SELECT id, party, scopes, secret_hash, jwks, checks_per_second, checks_per_day, disabled FROM clients ORDER BY id")
+	rows, err := t.query("SELECT id, party, scopes, secret_hash, jwks, checks_per_second, checks_per_day, feed_narrow, feed_alg, disabled FROM clients ORDER BY id")
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func (t *Tx) Clients() ([]huanxin.Client, error) {
 	err = scanAll(rows, func(r *sql.Rows) error {
 		var c huanxin.Client
 		var scopes string
-		if err := r.Scan(&c.ID, &c.Party.No, &scopes, &c.SecretHash, &c.JWKS, &c.ChecksPerSecond, &c.ChecksPerDay, &c.Disabled); err != nil {
+		if err := r.Scan(&c.ID, &c.Party.No, &scopes, &c.SecretHash, &c.JWKS, &c.ChecksPerSecond, &c.ChecksPerDay, &c.FeedNarrow, &c.FeedAlg, &c.Disabled); err != nil {
 			return err
 		}
 		c.Scopes = huanxin.ParseScopes(scopes)
@@ -98,11 +99,13 @@ func (t *Tx) Clients() ([]huanxin.Client, error) {
 
 // PutClient inserts a client of the party with the number c.Party.No, or changes the one with the same id.
 func (t *Tx) PutClient(c huanxin.Client, now time.Time) error {
-	_, err := t.exec(`INSERT INTO clients (id, party, scopes, secret_hash, jwks, checks_per_second, checks_per_day, disabled, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+	_, err := t.exec(`INSERT INTO clients (id, party, scopes, secret_hash, jwks, checks_per_second, checks_per_day, feed_narrow, feed_alg, disabled, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 		ON CONFLICT (id) DO UPDATE SET scopes = excluded.scopes, secret_hash = excluded.secret_hash, jwks = excluded.jwks,
-			checks_per_second = excluded.checks_per_second, checks_per_day = excluded.checks_per_day, disabled = excluded.disabled`,
-		c.ID, int64(c.Party.No), c.Scopes.String(), c.SecretHash, c.JWKS, c.ChecksPerSecond, c.ChecksPerDay, bit(c.Disabled), micros(now))
+			checks_per_second = excluded.checks_per_second, checks_per_day = excluded.checks_per_day,
+			feed_narrow = excluded.feed_narrow, feed_alg = excluded.feed_alg, disabled = excluded.disabled`,
+		c.ID, int64(c.Party.No), c.Scopes.String(), c.SecretHash, c.JWKS, c.ChecksPerSecond, c.ChecksPerDay,
+		bit(c.FeedNarrow), c.FeedAlg, bit(c.Disabled), micros(now))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,103 @@
+-- +goose Up
+-- The feed log: everything that streams may be told of, in one order. A row stands for what one transaction made; its items
+-- have the positions from first on. Written by the sequencer alone.
+CREATE TABLE feed_positions (
+  first INTEGER PRIMARY KEY,
+  kind  INTEGER NOT NULL, -- 1 a batch of number events, 2 the tasks that a request began with, 3 notes about tasks
+  ref   INTEGER NOT NULL, -- the batch of events, the request, or the batch of notes
+  items INTEGER NOT NULL,
+  UNIQUE (kind, ref)
+) STRICT;
+
+-- What became of tasks beside being made with their request and answered. An id is its batch's number times 2^20 plus its place.
+CREATE TABLE task_notes (
+  id   INTEGER PRIMARY KEY,
+  task INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX task_notes_task ON task_notes (task);
+
+-- SSF streams, as their receivers configured them.
+CREATE TABLE streams (
+  id          INTEGER PRIMARY KEY,
+  client      TEXT    NOT NULL,
+  method      INTEGER NOT NULL, -- 1 push, 2 poll
+  endpoint    TEXT    NOT NULL, -- of push
+  header      BLOB    NOT NULL, -- the authorization header of push, sealed; empty: none
+  requested   TEXT    NOT NULL, -- the event types that were asked for, as JSON
+  description TEXT    NOT NULL,
+  wake_up     TEXT    NOT NULL, -- where a webhook without any number goes when there is something to poll; empty: nowhere
+  status      INTEGER NOT NULL, -- 1 enabled, 2 paused, 3 disabled
+  reason      TEXT    NOT NULL,
+  by_hub      INTEGER NOT NULL, -- 1: the hub set the status, not the receiver
+  created_at  INTEGER NOT NULL,
+  verified_at INTEGER NOT NULL -- when a verification was asked for last
+) STRICT;
+CREATE INDEX streams_client ON streams (client);
+
+-- How far each stream is. Apart from streams, because it changes with every poll.
+CREATE TABLE stream_states (
+  stream    INTEGER PRIMARY KEY,
+  start     INTEGER NOT NULL, -- the feed's head when it was made: it is told of what has a later position
+  outbox    BLOB    NOT NULL, -- huanxin.Outbox: the cursor and what was taken and is not acknowledged
+  active_at INTEGER NOT NULL  -- when its receiver was last heard of
+) STRICT;
+
+-- The numbers that receivers added or removed, as keyed hashes.
+CREATE TABLE stream_subjects (
+  lookup BLOB    NOT NULL,
+  stream INTEGER NOT NULL,
+  added  INTEGER NOT NULL, -- 1 added, 0 removed
+  since  INTEGER NOT NULL, -- from which position of the feed on
+  PRIMARY KEY (lookup, stream)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX stream_subjects_stream ON stream_subjects (stream, added);
+
+-- What a stream is told about itself, outside the feed log; gone when it is acknowledged.
+CREATE TABLE stream_signals (
+  id     INTEGER PRIMARY KEY,
+  stream INTEGER NOT NULL,
+  kind   INTEGER NOT NULL, -- 1 verification, 2 stream-updated
+  state  TEXT    NOT NULL, -- the state to echo, or the status
+  reason TEXT    NOT NULL,
+  at     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX stream_signals_stream ON stream_signals (stream, id);
+
+-- What a receiver refused, or could not be brought for 72 hours.
+CREATE TABLE dead_letters (
+  stream      INTEGER NOT NULL,
+  no          INTEGER NOT NULL, -- its place in the feed: huanxin.FeedNo
+  err         TEXT    NOT NULL,
+  description TEXT    NOT NULL,
+  attempts    INTEGER NOT NULL,
+  at          INTEGER NOT NULL,
+  PRIMARY KEY (stream, no)
+) STRICT, WITHOUT ROWID;
+
+-- Answers that came as SETs signed by the app: kept as they came.
+CREATE TABLE answer_sets (
+  task  INTEGER NOT NULL,
+  n     INTEGER NOT NULL, -- the answer's number
+  token TEXT    NOT NULL,
+  PRIMARY KEY (task, n)
+) STRICT, WITHOUT ROWID;
+
+-- Whether an app's contract grants it the start of a tenure in identifier-recycled.
+ALTER TABLE parties ADD COLUMN feed_start INTEGER NOT NULL DEFAULT 0;
+-- Of a client's streams: 1 they hear only of numbers that were added, whatever the hub's default; and by what they are signed.
+ALTER TABLE clients ADD COLUMN feed_narrow INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE clients ADD COLUMN feed_alg TEXT NOT NULL DEFAULT '';
+
+INSERT INTO counters (name, value) VALUES ('task_note', 0), ('stream', 0), ('stream_signal', 0);
+
+-- +goose StatementBegin
+CREATE TRIGGER task_notes_no_update BEFORE UPDATE ON task_notes BEGIN SELECT RAISE(ABORT, 'notes are never changed'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER answer_sets_no_update BEFORE UPDATE ON answer_sets BEGIN SELECT RAISE(ABORT, 'evidence is never changed'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER answer_sets_no_delete BEFORE DELETE ON answer_sets BEGIN SELECT RAISE(ABORT, 'evidence is never erased'); END;
+-- +goose StatementEnd
