@@ -37,6 +37,7 @@ type Options struct {
 // Client is one client of a party. It is safe for concurrent use.
 type Client struct {
 	o     Options
+	keys  hubKeys
 	token struct {
 		sync.Mutex
 		value string
