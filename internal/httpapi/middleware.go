@@ -32,6 +32,7 @@ type exchange struct {
 	caller  huanxin.Caller
 	code    string // of the problem that was answered
 	body    []byte
+	front   *Front // nil outside of one
 }
 
 type exchangeKey struct{}
@@ -62,6 +63,24 @@ func RequestIDFrom(ctx context.Context) string { return exchangeFrom(ctx).id }
 // The caller must not change it.
 func BodyFrom(ctx context.Context) []byte { return exchangeFrom(ctx).body }
 
+// Waiting says that the request does nothing until done is called: meanwhile it takes no place among those that are answered at
+// once. It is false where too many wait already, and then the request should be answered without waiting.
+func Waiting(ctx context.Context) (done func(), ok bool) {
+	f := exchangeFrom(ctx).front
+	if f == nil {
+		return func() {}, true
+	}
+	if f.waiting.Add(1) > maxWaiting {
+		f.waiting.Add(-1)
+		return nil, false
+	}
+	f.inFlight.Add(-1)
+	return func() { f.inFlight.Add(1); f.waiting.Add(-1) }, true
+}
+
+// maxWaiting bounds how many requests wait: each costs some 30 KB.
+const maxWaiting = 20_000
+
 // Front is what every request to the listener passes first: it gives the request its id, bounds how many
 // are answered at once, sets the headers that every answer has, counts, and logs one line.
 //
@@ -71,6 +90,7 @@ type Front struct {
 	log      *slog.Logger
 	max      int64
 	inFlight atomic.Int64
+	waiting  atomic.Int64
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	refused  prometheus.Counter
@@ -106,7 +126,9 @@ func NewFront(log *slog.Logger, reg prometheus.Registerer, maxInFlight int) *Fro
 	}
 	inFlight := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "huanxin_http_in_flight",
 		Help: "Requests being answered."}, func() float64 { return float64(f.inFlight.Load()) })
-	reg.MustRegister(f.requests, f.seconds, f.refused, inFlight)
+	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "huanxin_http_waiting",
+		Help: "Requests that wait for something to tell: long polls."}, func() float64 { return float64(f.waiting.Load()) })
+	reg.MustRegister(f.requests, f.seconds, f.refused, inFlight, waiting)
 	return f
 }
 
@@ -115,7 +137,7 @@ func (f *Front) Wrap(next http.Handler) http.Handler {
 	mux, _ := next.(*mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		x := &exchange{Context: r.Context(), id: newRequestID(), response: response{ResponseWriter: w}}
+		x := &exchange{Context: r.Context(), id: newRequestID(), response: response{ResponseWriter: w}, front: f}
 		x.ids[0] = x.id
 		if mux != nil {
 			x.forms = mux

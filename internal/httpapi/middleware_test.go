@@ -225,3 +225,37 @@ func TestNobodyIsTheCallerOutsideOfARouteWithAScope(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 }
+
+func TestARequestThatWaitsTakesNoPlace(t *testing.T) {
+	f := NewFront(slog.New(slog.DiscardHandler), prometheus.NewRegistry(), 1)
+	waits, goOn := make(chan bool), make(chan bool)
+	h := f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/wait" {
+			done, ok := Waiting(r.Context())
+			waits <- ok
+			<-goOn
+			done()
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	ask := func(path string) int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, nil))
+		return w.Code
+	}
+	answered := make(chan int)
+	go func() { answered <- ask("/wait") }()
+	if ok := <-waits; !ok {
+		t.Error("it may not wait")
+	}
+	if got := ask("/other"); got != http.StatusNoContent {
+		t.Errorf("another request beside one that waits: %d", got)
+	}
+	goOn <- true
+	if got := <-answered; got != http.StatusNoContent {
+		t.Errorf("the one that waited: %d", got)
+	}
+	if n, w := f.inFlight.Load(), f.waiting.Load(); n != 0 || w != 0 {
+		t.Errorf("%d are answered and %d wait when all is over", n, w)
+	}
+}
