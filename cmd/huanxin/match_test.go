@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -266,6 +267,8 @@ func TestMatchSaysWhatIsWrongWithItsUse(t *testing.T) {
 	write(t, dir, "a.csv", accounts())
 	write(t, dir, "b.csv", "account,number\n1,"+kept+"\n")
 	write(t, dir, "taken.progress", "a diary\n")
+	must(t, syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
+	must(t, os.Symlink("/dev/null", filepath.Join(dir, "link")))
 	env := []string{"HUANXIN_URL=http://127.0.0.1:1", "HUANXIN_CLIENT_ID=x", "HUANXIN_CLIENT_SECRET=y"}
 	for _, c := range []struct {
 		args string
@@ -288,6 +291,9 @@ func TestMatchSaysWhatIsWrongWithItsUse(t *testing.T) {
 		{"--in a.csv --out c.csv --bad -", 2, "--unknown and --bad are files"},
 		{"--in a.csv --out taken", 2, "no progress file"},
 		{"--in a.csv --out taken --restart", 2, "no progress file"},
+		{"--in a.csv --out pipe", 2, "is a device, a pipe or a directory"},
+		{"--in a.csv --out c.csv --unknown link", 2, "is a device, a pipe or a directory"},
+		{"--in a.csv --out c.csv --bad .", 2, "is a device, a pipe or a directory"},
 		{"--in a.csv --out nowhere/c.csv", 1, "no such file"},
 		{"--in b.csv --out c.csv", 1, "there is no column bound_at"},
 		{"--in a.csv --out c.csv --replica nothing", 1, "no such file"},
