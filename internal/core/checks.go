@@ -261,8 +261,8 @@ type CarrierCoverage struct {
 
 // Coverage gives what each enabled carrier has told, and the position in the number log that this is true for.
 func (h *Hub) Coverage(ctx context.Context, who huanxin.Caller) (asOf int64, out []CarrierCoverage, err error) {
-	if who.Party == nil {
-		return 0, nil, who.May(huanxin.AppParty, huanxin.ScopeNumbersCheck)
+	if err := who.May(huanxin.AppParty, huanxin.ScopeNumbersCheck); err != nil {
+		return 0, nil, err
 	}
 	c := *h.checking.covered.Load()
 	if i := h.checking.index.Load(); i != nil {
