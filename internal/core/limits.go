@@ -40,15 +40,13 @@ func (h *Hub) LimitClient(ctx context.Context, who huanxin.Caller, id string, li
 		if err := limits.check(); err != nil {
 			return err
 		}
-		all, err := tx.Clients() // not the snapshot: another limit may just have been set
+		c, err := h.clientNow(tx, id)
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(all, func(c huanxin.Client) bool { return c.ID == id })
-		if i < 0 {
+		if c == nil {
 			return notFound("client")
 		}
-		c := all[i]
 		if limits.PerSecond != nil {
 			c.ChecksPerSecond = *limits.PerSecond
 		}
@@ -56,7 +54,7 @@ func (h *Hub) LimitClient(ctx context.Context, who huanxin.Caller, id string, li
 			c.ChecksPerDay = *limits.PerDay
 		}
 		entry.Detail = detail(map[string]any{"checks_per_second": c.ChecksPerSecond, "checks_per_day": c.ChecksPerDay})
-		return tx.PutClient(c, now)
+		return tx.PutClient(*c, now)
 	})
 	if err == nil {
 		err = h.Refresh(ctx)

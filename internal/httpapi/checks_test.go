@@ -314,6 +314,15 @@ func TestALineIsAnsweredWhileTheNextIsNotSentYet(t *testing.T) {
 }
 
 func TestAStreamOfAClientThatIsDisabledIsCutOff(t *testing.T) {
+	streamIsCutOff(t, func(w *world) { w.Disable("shop", true) })
+}
+
+func TestAStreamThatBeganWithOldCredentialsIsCutOff(t *testing.T) {
+	streamIsCutOff(t, func(w *world) { w.Rotate("shop") })
+}
+
+func streamIsCutOff(t *testing.T, by func(*world)) {
+	t.Helper()
 	w := startWorld(t)
 	toldLives(t, w)
 	c, r := w.stream("Transfer-Encoding: chunked\r\n")
@@ -325,7 +334,7 @@ func TestAStreamOfAClientThatIsDisabledIsCutOff(t *testing.T) {
 	body := bufio.NewReader(resp.Body)
 	_, err = body.ReadString('\n')
 	must(t, err)
-	w.Disable("shop", true)
+	by(w)
 	time.Sleep(300 * time.Millisecond) // answers are given as of one moment for 200 ms
 	must(t, chunk(c, line))            // and nothing more: the end must not wait for it
 	rest, err := io.ReadAll(body)
