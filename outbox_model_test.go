@@ -157,7 +157,7 @@ func (m *outboxModel) take(g FeedItems, l OutboxLimits) {
 		m.t.Fatalf("%d are handed out of at most %d, %d are left that could be, and more is %v", len(out), l.Max, left, more)
 	}
 	untaken := o.Next < g.To && m.count(inLog) < l.Pending && g.From <= before
-	if untaken && !more {
+	if untaken && !more && !l.OnlySignals {
 		m.t.Fatalf("the cursor stops at %d before %d and there is no more", o.Next, g.To)
 	}
 	if again > l.Reserve && (untaken || m.count(func(s *modelSET) bool { return m.mayGo(s, l) && s.attempts == 0 }) > 0) {
