@@ -21,7 +21,7 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/store"
 )
 
-// Options is what a Hub is made of. All of it is needed but Checks and ReplicaNumbers.
+// Options is what a Hub is made of. All of it is needed but Checks, ReplicaNumbers and Feed.
 type Options struct {
 	Store     *store.Store
 	Keys      *seal.Keys
@@ -31,6 +31,7 @@ type Options struct {
 	Checks    CheckOptions
 	// ReplicaNumbers is how many numbers an app may upload for its replica; 0: 20 million.
 	ReplicaNumbers int64
+	Feed           FeedOptions
 }
 
 // CheckOptions is how checks are answered.
@@ -68,6 +69,8 @@ type Hub struct {
 	limits       CheckLimits
 	sequenced    chan struct{}
 	replicas     *replicas
+	feed         FeedOptions
+	touched      touched
 	closing      context.Context // done when the hub is closed
 	close        context.CancelFunc
 }
@@ -81,6 +84,9 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 		snapshotPath: o.Checks.Snapshot, lateAfter: o.Checks.LateAfter, sequenced: make(chan struct{}, 1)}
 	h.checking.covered.Store(&covered{})
 	h.replicas = newReplicas(o.ReplicaNumbers)
+	if h.feed = o.Feed; h.feed.Subjects <= 0 {
+		h.feed.Subjects = defaultSubjects
+	}
 	h.limits = o.Checks.Limits.orDefaults()
 	h.meter = metering.New(metering.Config{Zone: o.Calendar.Zone(), HalvingBytes: o.Checks.HalvingBytes, Exempt: o.Checks.Exempt})
 	h.closing, h.close = context.WithCancel(context.Background())
