@@ -21,7 +21,7 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/store"
 )
 
-// Options is what a Hub is made of. All of it is needed but Checks and ReplicaNumbers.
+// Options is what a Hub is made of. All of it is needed but Checks, ReplicaNumbers and Feed.
 type Options struct {
 	Store     *store.Store
 	Keys      *seal.Keys
@@ -31,6 +31,7 @@ type Options struct {
 	Checks    CheckOptions
 	// ReplicaNumbers is how many numbers an app may upload for its replica; 0: 20 million.
 	ReplicaNumbers int64
+	Feed           FeedOptions
 }
 
 // CheckOptions is how checks are answered.
@@ -69,6 +70,8 @@ type Hub struct {
 	sequenced    chan struct{}
 	replicas     *replicas
 	feed         feedLog
+	feedOptions  FeedOptions
+	touched      touched
 	closing      context.Context // done when the hub is closed
 	close        context.CancelFunc
 }
@@ -84,6 +87,9 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 	h.replicas = newReplicas(o.ReplicaNumbers)
 	h.feed.windows = map[int64]*window{}
 	h.feed.head.Store(&feedHead{moved: make(chan struct{})})
+	if h.feedOptions = o.Feed; h.feedOptions.Subjects <= 0 {
+		h.feedOptions.Subjects = defaultSubjects
+	}
 	h.limits = o.Checks.Limits.orDefaults()
 	h.meter = metering.New(metering.Config{Zone: o.Calendar.Zone(), HalvingBytes: o.Checks.HalvingBytes, Exempt: o.Checks.Exempt})
 	h.closing, h.close = context.WithCancel(context.Background())

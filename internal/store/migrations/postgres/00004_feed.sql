@@ -46,14 +46,21 @@ CREATE TABLE streams (
   reason      TEXT NOT NULL,
   by_hub      SMALLINT NOT NULL, -- 1: the hub set the status, not the receiver
   created_at  BIGINT NOT NULL,
-  verified_at BIGINT NOT NULL -- when a verification was asked for last
+  verified_at BIGINT NOT NULL, -- when a verification was asked for last
+  subjects    BIGINT NOT NULL DEFAULT 0 -- how many rows of stream_subjects are its
 );
 CREATE INDEX streams_client ON streams (client);
+
+-- Streams that were deleted and of which rows are left. Housekeeping takes them away piece by piece: subjects may be millions.
+CREATE TABLE stream_remains (
+  stream BIGINT PRIMARY KEY
+);
 
 -- How far each stream is. Apart from streams, because it changes with every poll.
 CREATE TABLE stream_states (
   stream    BIGINT PRIMARY KEY,
   start     BIGINT NOT NULL, -- the feed's head when it was made: it is told of what has a later position
+  tell_from BIGINT NOT NULL, -- what has an earlier position is not handed out: start + 1, or the feed's end when it was enabled after being disabled
   outbox    BYTEA NOT NULL, -- huanxin.Outbox: the cursor and what was taken and is not acknowledged
   active_at BIGINT NOT NULL  -- when its receiver was last heard of
 );
