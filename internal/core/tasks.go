@@ -33,7 +33,7 @@ func (h *Hub) appTask(t *store.OpenTask, app *huanxin.Party) (AppTask, error) {
 	}
 	out := AppTask{ID: h.keys.ID(seal.TaskID, int64(t.ID)), App: app.ID, Kind: t.Kind, Number: n,
 		TenureID: h.keys.ID(seal.TenureID, int64(t.Tenure)), StartedAt: t.StartedAt, Origin: t.Origin, DueAt: t.DueAt, State: t.State}
-	out.Digest = huanxin.TaskDigest(out.ID, out.App, out.Kind, n, out.TenureID, out.StartedAt, out.Origin)
+	out.Digest = out.digest()
 	return out, nil
 }
 
