@@ -127,6 +127,9 @@ type TaskAnswer struct {
 	Task     string
 	TenureID string
 	Digest   string
+	// SET is the security event token that it came as, whose signature was verified: kept as evidence beside the answer. Empty: it came
+	// otherwise.
+	SET string
 	huanxin.Answer
 }
 
@@ -290,7 +293,7 @@ func (b *answerBatch) take(in *TaskAnswer) (res answerResult) {
 	}
 	b.tasks[row.ID] = row
 	b.changed[row.ID]++
-	b.records = append(b.records, store.AnswerRow{Task: row.ID, N: row.Answers, Client: b.who.Client, Answer: a})
+	b.records = append(b.records, store.AnswerRow{Task: row.ID, N: row.Answers, Client: b.who.Client, SET: in.SET, Answer: a})
 	return res
 }
 
