@@ -72,6 +72,8 @@ type Hub struct {
 	feed         feedLog
 	feedOptions  FeedOptions
 	touched      touched
+	scans        scans
+	news         news
 	closing      context.Context // done when the hub is closed
 	close        context.CancelFunc
 }
@@ -85,6 +87,7 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 		snapshotPath: o.Checks.Snapshot, lateAfter: o.Checks.LateAfter, sequenced: make(chan struct{}, 1)}
 	h.checking.covered.Store(&covered{})
 	h.replicas = newReplicas(o.ReplicaNumbers)
+	h.news.streams, h.news.hint = map[huanxin.StreamID]bool{}, make(chan struct{}, 1)
 	h.feed.windows = map[int64]*window{}
 	h.feed.head.Store(&feedHead{moved: make(chan struct{})})
 	if h.feedOptions = o.Feed; h.feedOptions.Subjects <= 0 {

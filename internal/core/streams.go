@@ -188,6 +188,7 @@ func (h *Hub) changeStream(ctx context.Context, who huanxin.Caller, action, id s
 	})
 	if err == nil {
 		h.touch(ctx, no)
+		h.streamMoved(no)
 	}
 	return err
 }
