@@ -4,6 +4,8 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/seal"
@@ -182,7 +184,7 @@ func printable(s string, most int) string {
 	out := make([]rune, 0, min(len(s), most))
 	n := 0
 	for _, r := range s {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == '\uFFFD' {
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
 			r = ' '
 		}
 		if n += len(string(r)); n > most {
