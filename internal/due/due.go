@@ -213,7 +213,21 @@ func (l *Loops) missingYears() float64 {
 
 func (l *Loops) housekeep(ctx context.Context) error {
 	for l.held() {
-		if n, err := l.Hub.Forget(ctx, 1000); err != nil || n == 0 {
+		n, err := l.Hub.Forget(ctx, 1000)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+	}
+	if l.held() {
+		if _, err := l.Hub.PauseIdleStreams(ctx); err != nil {
+			return err
+		}
+	}
+	for l.held() {
+		if more, err := l.Hub.ClearStreams(ctx, 1000); err != nil || !more {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // Version is that of the contract. It rises with every change of the OpenAPI document.
-const Version = "1.5.0"
+const Version = "1.6.0"
 
 const title = "huanxin 焕新"
 
@@ -47,6 +47,7 @@ func New(o Options) http.Handler {
 	routes := slices.Concat(
 		oauthRoutes(token, auth.JWKSHandler(o.Ring), auth.MetadataHandler(o.Issuer)),
 		a.routes())
+	routes = append(routes, atIssuersPath(routes, o.Issuer)...)
 	mux := Mux(routes, Config{Title: title, Version: Version, Log: o.Log, Authenticate: bearer(verifier),
 		Refused: func(ctx context.Context, who huanxin.Caller, method, pattern string, err error) {
 			o.Hub.RecordRefused(ctx, who, method+" "+pattern, err)
@@ -146,7 +147,7 @@ type api struct {
 }
 
 func (a *api) routes() []Route {
-	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes())
+	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes(), a.ssfRoutes())
 }
 
 // time writes an instant in the national time zone.

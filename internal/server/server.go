@@ -135,7 +135,7 @@ func openHub(ctx context.Context, cfg *Config, log *slog.Logger, db **store.Stor
 		return nil, err
 	}
 	return core.New(ctx, core.Options{Store: *db, Keys: keys, Calendar: cal, Durations: cfg.durations(), Log: log, Checks: cfg.checks(),
-		ReplicaNumbers: cfg.Limits.ReplicaNumbers})
+		ReplicaNumbers: cfg.Limits.ReplicaNumbers, Feed: cfg.feed()})
 }
 
 // ErrNoHub says that there is no hub where one was to be opened.
