@@ -29,7 +29,7 @@ func (h *Hub) hearsOfAll(client string) bool {
 
 // TellsOfAll reports whether streams hear of numbers on which they have said nothing, unless their client's contract narrows them: SSF's
 // default_subjects.
-func (h *Hub) TellsOfAll() bool { return h.feed.AllNumbers }
+func (h *Hub) TellsOfAll() bool { return h.feedOptions.AllNumbers }
 
 // ChangeSubject adds a number to a stream or removes it. The zero Number, of a subject that is none of a phone number, is taken and changes
 // nothing. What is known of the number makes no difference (SSF 1.0 §9.1).

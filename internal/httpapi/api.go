@@ -147,7 +147,8 @@ type api struct {
 }
 
 func (a *api) routes() []Route {
-	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes(), a.ssfRoutes())
+	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.answerSETRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes(),
+		a.ssfRoutes())
 }
 
 // time writes an instant in the national time zone.

@@ -298,7 +298,8 @@ func readSpec(t *testing.T, base string) spec {
 	var s spec
 	for path, ops := range doc.Paths {
 		for method, op := range ops {
-			o := &operation{method: strings.ToUpper(method), responses: map[int][]string{}, own: path == "/oauth2/token" || path == "/number-recycling/v0.2/check",
+			o := &operation{method: strings.ToUpper(method), responses: map[int][]string{}, own: path == "/oauth2/token" || path == "/number-recycling/v0.2/check" ||
+				strings.HasPrefix(path, "/ssf/"),
 				path: regexp.MustCompile("^" + parameter.ReplaceAllString(path, "[^/]+") + "$")}
 			for status, r := range op.Responses {
 				n, err := strconv.Atoi(status)
