@@ -15,6 +15,8 @@ import (
 type Outbox struct {
 	Next    int64
 	Pending []Unsettled // signals first, by id; then by place
+	// FailingSince is since when nothing could be brought to the receiver; zero: the last that was tried could be, or nothing was.
+	FailingSince time.Time
 }
 
 // Unsettled is a SET that was taken.
@@ -119,6 +121,16 @@ func (o *Outbox) Settle(nos []FeedNo) (settled []Unsettled) {
 func (o *Outbox) Postpone(no FeedNo, again time.Time) {
 	if i, ok := o.find(no); ok && o.Pending[i].out() {
 		o.Pending[i].Again = again.Truncate(time.Millisecond)
+	}
+}
+
+// Brought notes that something could be brought to the receiver, or that it could not.
+func (o *Outbox) Brought(ok bool, now time.Time) {
+	switch {
+	case ok:
+		o.FailingSince = time.Time{}
+	case o.FailingSince.IsZero():
+		o.FailingSince = now.Truncate(time.Millisecond)
 	}
 }
 

@@ -188,6 +188,19 @@ func TestWakeTellsWhenSomethingComesAgain(t *testing.T) {
 	}
 }
 
+func TestAReceiverFailsFromTheFirstFailureAfterASuccessOn(t *testing.T) {
+	o := &Outbox{}
+	o.Brought(false, outboxStart)
+	o.Brought(false, outboxStart.Add(time.Hour))
+	if !o.FailingSince.Equal(outboxStart) {
+		t.Error("it fails since", o.FailingSince)
+	}
+	o.Brought(true, outboxStart.Add(2*time.Hour))
+	if !o.FailingSince.IsZero() {
+		t.Error("after a success it fails since", o.FailingSince)
+	}
+}
+
 func TestPushesAreTriedAfterASecondAndThenTwiceAsLateEachTime(t *testing.T) {
 	want := time.Second
 	for n := 1; n < 20; n++ {
@@ -212,6 +225,9 @@ func TestPushesAreTriedAfterASecondAndThenTwiceAsLateEachTime(t *testing.T) {
 func TestAnOutboxSurvivesBeingKept(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		o := &Outbox{Next: rapid.Int64Range(0, 1<<60).Draw(t, "next")}
+		if rapid.Bool().Draw(t, "fails") {
+			o.Brought(false, time.UnixMilli(rapid.Int64Range(1, 1<<50).Draw(t, "since")).UTC())
+		}
 		for range rapid.IntRange(0, 20).Draw(t, "pending") {
 			o.Repeat(FeedItem{FeedNo(rapid.Int64Range(-1<<60, 1<<60).Filter(func(n int64) bool { return n != 0 }).Draw(t, "no")), rapid.Uint32().Draw(t, "tag")})
 		}

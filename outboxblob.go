@@ -8,7 +8,7 @@ import (
 
 // An outbox is kept as
 //
-//	version (1 byte) ‖ Next ‖ how many are pending ‖ for each:
+//	version (1 byte) ‖ Next ‖ FailingSince, in milliseconds of Unix time; 0: zero ‖ how many are pending ‖ for each:
 //	  place, less that of the one before ‖ tag (4 bytes) ‖ attempts, and if there were any:
 //	    First and Again, in milliseconds of Unix time, less those of the one before that has them
 //
@@ -25,6 +25,11 @@ func (o *Outbox) Encode() []byte {
 	b := make([]byte, 0, 16+12*len(o.Pending))
 	b = append(b, outboxVersion)
 	b = binary.AppendUvarint(b, uint64(o.Next))
+	var failing int64
+	if !o.FailingSince.IsZero() {
+		failing = o.FailingSince.UnixMilli()
+	}
+	b = binary.AppendVarint(b, failing)
 	b = binary.AppendUvarint(b, uint64(len(o.Pending)))
 	var no, first, again int64
 	for i := range o.Pending {
@@ -51,6 +56,9 @@ func DecodeOutbox(b []byte, start int64) (*Outbox, error) {
 	}
 	r := blobReader{rest: b[1:], bad: b[0] != outboxVersion}
 	o := &Outbox{Next: int64(r.uvarint())}
+	if failing := r.varint(); failing != 0 {
+		o.FailingSince = time.UnixMilli(failing).UTC()
+	}
 	n := r.uvarint()
 	if r.bad || o.Next < 0 || n > uint64(len(r.rest)/least) {
 		return nil, errOutbox

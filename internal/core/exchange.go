@@ -22,12 +22,14 @@ type Exchange struct {
 type RefusedSET struct {
 	No               huanxin.FeedNo
 	Err, Description string
+	Expired          bool // the receiver said nothing about it: it was tried for too long
 }
 
-// FailedSET is one that could not be brought, and when it is tried again.
+// FailedSET is one that could not be brought, or was not tried, and when it may be handed out again.
 type FailedSET struct {
-	No    huanxin.FeedNo
-	Again time.Time
+	No      huanxin.FeedNo
+	Again   time.Time
+	Untried bool
 }
 
 // Exchanged is what is handed out, and how the stream stands.
@@ -42,6 +44,8 @@ type Exchanged struct {
 	// Listener and Told are what news of the feed may concern the stream by; see Audience.
 	Listener FeedListener
 	Told     EventTypes
+	// FailingSince is since when nothing could be brought; see huanxin.Outbox.
+	FailingSince time.Time
 	// Dead is how many became dead letters.
 	Dead int
 }

@@ -24,9 +24,7 @@ func (x *exchanging) write(tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range x.in.Failed {
-		x.box.Postpone(f.No, f.Again)
-	}
+	x.postpone()
 	x.enterSignals()
 	judge, err := x.judge(tx)
 	if err != nil {
@@ -43,10 +41,26 @@ func (x *exchanging) write(tx *store.Tx) error {
 	return x.record(tx)
 }
 
+// postpone notes what could not be brought, and whether anything could.
+func (x *exchanging) postpone() {
+	tried, reached := false, len(x.in.Acks) > 0
+	for _, f := range x.in.Failed {
+		x.box.Postpone(f.No, f.Again)
+		tried = tried || !f.Untried
+	}
+	for _, r := range x.in.Refused {
+		tried, reached = true, reached || !r.Expired
+	}
+	if tried || reached {
+		x.box.Brought(reached, x.now)
+	}
+}
+
 // tell gives how the stream stands after an exchange.
 func (x *exchanging) tell() {
 	x.out.Stream.Status, x.out.Stream.Reason = x.row.Status, x.row.Reason
 	x.out.Wake, _ = x.box.Wake(x.limits.OnlySignals)
+	x.out.FailingSince = x.box.FailingSince
 }
 
 func (x *exchanging) handOut(nos []huanxin.FeedNo) {

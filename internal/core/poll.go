@@ -40,7 +40,7 @@ func (h *Hub) PollStream(ctx context.Context, who huanxin.Caller, id string, in 
 	}
 	for jti, e := range in.Errs {
 		if at, ok := h.keys.ParseSETID(stream, jti); ok {
-			x.Refused = append(x.Refused, RefusedSET{at, e.Err, e.Description})
+			x.Refused = append(x.Refused, RefusedSET{No: at, Err: e.Err, Description: e.Description})
 		}
 	}
 	slices.SortFunc(x.Refused, func(a, b RefusedSET) int { return int(min(max(a.No-b.No, -1), 1)) })
