@@ -46,8 +46,9 @@ type Exchanged struct {
 	Told     EventTypes
 	// FailingSince is since when nothing could be brought; see huanxin.Outbox.
 	FailingSince time.Time
-	// Dead is how many became dead letters.
-	Dead int
+	// Settled is how many were acknowledged, and Buried the codes of those that became dead letters.
+	Settled int
+	Buried  []string
 }
 
 // OutgoingSET is one that is handed out.
@@ -72,7 +73,7 @@ var errLookAgain = errors.New("core: another exchange came between")
 // out. Where there is nothing to settle and nothing to hand out, nothing is written. own refuses streams that are not the caller's.
 func (h *Hub) exchange(ctx context.Context, id huanxin.StreamID, in Exchange, own func(*huanxin.Stream) error) (out Exchanged, err error) {
 	for range exchangeRounds {
-		x := &exchanging{h: h, in: &in, own: own, out: &out, dead: out.Dead, entries: map[huanxin.FeedNo]*FeedEntry{}}
+		x := &exchanging{h: h, in: &in, own: own, out: &out, settled: out.Settled, buried: out.Buried, entries: map[huanxin.FeedNo]*FeedEntry{}}
 		if err := x.look(ctx, id); err != nil {
 			return out, err
 		}
@@ -80,7 +81,7 @@ func (h *Hub) exchange(ctx context.Context, id huanxin.StreamID, in Exchange, ow
 			return out, err
 		}
 		if !x.work() {
-			out.More = x.scanning
+			out.More = x.scanning || x.something()
 			x.tell()
 			return out, nil
 		}

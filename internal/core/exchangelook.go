@@ -31,7 +31,8 @@ type exchanging struct {
 	due      []huanxin.FeedNo
 	acked    bool // something of what is pending is settled now
 	scanning bool // the feed goes on where gathering stopped
-	dead     int  // before this look
+	settled  int  // before this look
+	buried   []string
 }
 
 // look reads how the stream stands.
@@ -103,9 +104,11 @@ func (x *exchanging) work() bool {
 	if x.acked || len(x.in.Failed) > 0 || x.items.To-x.items.From >= savedLead {
 		return true
 	}
-	if x.in.Max == 0 {
-		return false
-	}
+	return x.in.Max > 0 && x.something()
+}
+
+// something reports whether there is something to hand out.
+func (x *exchanging) something() bool {
 	return len(x.due) > 0 || len(x.items.Items) > 0 || slices.ContainsFunc(x.signals, func(s store.Signal) bool {
 		_, pending := x.box.Find(huanxin.SignalNo(s.ID))
 		return !pending
@@ -130,10 +133,10 @@ func (x *exchanging) gather(ctx context.Context) error {
 	for _, r := range x.in.Refused {
 		ask(r.No)
 	}
-	if x.in.Max > 0 {
-		x.due = x.box.Due(x.now, x.limits)
-		nos = append(nos, x.due...)
-	}
+	peek := x.limits
+	peek.Max = max(peek.Max, 1) // of which it is told at least that there is some
+	x.due = x.box.Due(x.now, peek)
+	nos = append(nos, x.due...)
 	if err := x.load(ctx, nos); err != nil {
 		return err
 	}
@@ -178,7 +181,7 @@ const gatherFor = 2 * time.Second
 func (x *exchanging) gatherNew(ctx context.Context) error {
 	g := &x.items
 	g.From, g.To = x.box.Next, x.box.Next
-	if x.limits.OnlySignals || x.in.Max == 0 || x.full() {
+	if x.limits.OnlySignals || x.full() {
 		return nil
 	}
 	scan := scanKey{x.listener, x.told}

@@ -20,8 +20,7 @@ func (x *exchanging) write(tx *store.Tx) error {
 	if err := x.settle(tx); err != nil {
 		return err
 	}
-	letters, err := x.bury(tx)
-	if err != nil {
+	if err := x.bury(tx); err != nil {
 		return err
 	}
 	x.postpone()
@@ -36,7 +35,6 @@ func (x *exchanging) write(tx *store.Tx) error {
 	}
 	x.handOut(handed)
 	x.out.More = more || x.scanning && !x.limits.OnlySignals
-	x.out.Dead = x.dead + letters
 	x.tell()
 	return x.record(tx)
 }
@@ -51,7 +49,10 @@ func (x *exchanging) postpone() {
 	for _, r := range x.in.Refused {
 		tried, reached = true, reached || !r.Expired
 	}
-	if tried || reached {
+	switch {
+	case x.limits.OnlySignals:
+		x.box.Brought(true, x.now) // it begins anew when it transmits again
+	case tried || reached:
 		x.box.Brought(reached, x.now)
 	}
 }
@@ -75,7 +76,9 @@ func (x *exchanging) handOut(nos []huanxin.FeedNo) {
 func (x *exchanging) settle(tx *store.Tx) error {
 	var tasks []huanxin.TaskID
 	var heard []int64
-	for _, u := range x.box.Settle(x.in.Acks) {
+	acked := x.box.Settle(x.in.Acks)
+	x.out.Settled = x.settled + len(acked)
+	for _, u := range acked {
 		if id, ok := u.No.Signal(); ok {
 			heard = append(heard, id)
 			continue
@@ -100,8 +103,8 @@ func (x *exchanging) forget(tx *store.Tx, ids []int64) error {
 	return tx.DeleteSignals(x.row.ID, ids)
 }
 
-// bury makes dead letters of what was refused, and says how many.
-func (x *exchanging) bury(tx *store.Tx) (int, error) {
+// bury makes dead letters of what was refused.
+func (x *exchanging) bury(tx *store.Tx) error {
 	var letters []store.DeadLetter
 	var gone []int64
 	for _, r := range x.in.Refused {
@@ -113,10 +116,14 @@ func (x *exchanging) bury(tx *store.Tx) (int, error) {
 			}
 		}
 	}
-	if err := x.forget(tx, gone); err != nil {
-		return 0, err
+	x.out.Buried = slices.Clip(x.buried)
+	for _, l := range letters {
+		x.out.Buried = append(x.out.Buried, l.Err)
 	}
-	return len(letters), tx.InsertDeadLetters(x.row.ID, letters)
+	if err := x.forget(tx, gone); err != nil {
+		return err
+	}
+	return tx.InsertDeadLetters(x.row.ID, letters)
 }
 
 // judge says what may be handed out: what is known here, and of tasks what is open.

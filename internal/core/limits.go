@@ -64,16 +64,15 @@ func (h *Hub) changeClient(ctx context.Context, who huanxin.Caller, action, id s
 		if wrong != nil {
 			return wrong
 		}
-		all, err := tx.Clients() // not the snapshot: something else may just have been agreed
+		c, err := h.clientNow(tx, id)
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(all, func(c huanxin.Client) bool { return c.ID == id })
-		if i < 0 {
+		if c == nil {
 			return notFound("client")
 		}
-		entry.Detail = change(&all[i])
-		return tx.PutClient(all[i], now)
+		entry.Detail = change(c)
+		return tx.PutClient(*c, now)
 	})
 	if err == nil {
 		err = h.Refresh(ctx)

@@ -44,6 +44,39 @@ func (h *Hub) ExchangePushes(ctx context.Context, id huanxin.StreamID, in Exchan
 	return out, err
 }
 
+// WakeUp is a stream that is polled, and whose receiver wants to be told when there is something to poll.
+type WakeUp struct {
+	Stream huanxin.StreamID
+	URL    string
+}
+
+// WakeUps gives the streams whose receivers want to be told.
+func (h *Hub) WakeUps(ctx context.Context) (out []WakeUp, err error) {
+	err = h.store.Read(ctx, func(tx *store.Tx) error {
+		rows, err := tx.WakeUpStreams()
+		out = out[:0]
+		for _, r := range rows {
+			if h.clientEnabled(r.Client) {
+				out = append(out, WakeUp{r.ID, r.WakeUp})
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
+// PeekStream reports whether a stream has something to hand out, and gives what news may concern it by. It changes nothing.
+func (h *Hub) PeekStream(ctx context.Context, id huanxin.StreamID) (listener FeedListener, told EventTypes, something bool, err error) {
+	x := exchanging{h: h, in: &Exchange{Max: 1}, own: func(*huanxin.Stream) error { return nil }, out: &Exchanged{}, entries: map[huanxin.FeedNo]*FeedEntry{}}
+	if err := x.look(ctx, id); err != nil {
+		return listener, told, false, err
+	}
+	if err := x.gather(ctx); err != nil {
+		return listener, told, false, err
+	}
+	return x.listener, x.told, x.something(), nil
+}
+
 // StreamFigures is how far behind a stream's receiver is.
 type StreamFigures struct {
 	Stream  huanxin.StreamID

@@ -318,8 +318,11 @@ func (h *Hub) putClient(ctx context.Context, who huanxin.Caller, action string, 
 	make func(old *huanxin.Client, p *huanxin.Party) (huanxin.Client, error)) (secret string, err error) {
 	err = h.act(ctx, who, action, mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
 		entry.Subject = in.ID
-		snap := h.snapshot()
-		c, err := make(snap.clients[in.ID], snap.byID[in.Party])
+		old, err := h.clientNow(tx, in.ID)
+		if err != nil {
+			return err
+		}
+		c, err := make(old, h.snapshot().byID[in.Party])
 		if err != nil {
 			return err
 		}
@@ -333,6 +336,23 @@ func (h *Hub) putClient(ctx context.Context, who huanxin.Caller, action string, 
 		return "", err
 	}
 	return secret, h.Refresh(ctx)
+}
+
+// clientNow gives a client as the store has it, which another hub may just have changed; nil: there is none.
+func (h *Hub) clientNow(tx *store.Tx, id string) (*huanxin.Client, error) {
+	all, err := tx.Clients()
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if c := &all[i]; c.ID == id {
+			if p := h.snapshot().parties[c.Party.No]; p != nil {
+				c.Party = *p
+			}
+			return c, nil
+		}
+	}
+	return nil, nil
 }
 
 // UseAssertion remembers a client's assertion and reports whether it was new (RFC 7523 §3, jti).

@@ -80,6 +80,24 @@ func (t *Tx) PushStreams() (out []PushStream, err error) {
 	return out, err
 }
 
+// WakeUpStream is a stream whose receiver wants to be told when there is something to poll.
+type WakeUpStream struct {
+	PushStream
+	WakeUp string
+}
+
+// WakeUpStreams gives the streams that are polled, transmit, and whose receivers want to be told.
+func (t *Tx) WakeUpStreams() (out []WakeUpStream, err error) {
+	err = t.queryAll("SELECT id, client, wake_up FROM streams WHERE method = $1 AND status = $2 AND wake_up <> '' ORDER BY id",
+		[]any{int64(huanxin.DeliverByPoll), int64(huanxin.StreamEnabled)}, func(r scanner) error {
+			var s WakeUpStream
+			err := r.Scan(&s.ID, &s.Client, &s.WakeUp)
+			out = append(out, s)
+			return err
+		})
+	return out, err
+}
+
 func (t *Tx) signals(q string, args ...any) (out []Signal, err error) {
 	err = t.queryAll("SELECT id, stream, kind, state, reason, at FROM stream_signals "+q, args, func(r scanner) error {
 		var s Signal

@@ -17,21 +17,16 @@ var streamStateTests = []sentence{
 	{"of tasks the open ones are open", stillOpen},
 }
 
-func newStream(t testing.TB, s *store.Store, method huanxin.DeliveryMethod) (id huanxin.StreamID) {
+// deliveredBy makes a stream.
+func deliveredBy(t testing.TB, s *store.Store, method huanxin.DeliveryMethod) (id huanxin.StreamID) {
 	t.Helper()
-	write(t, s, func(tx *store.Tx) (err error) {
-		if id, err = tx.NextStream(); err != nil {
-			return err
-		}
-		row := store.StreamRow{Stream: huanxin.Stream{ID: id, Client: "app-1", Status: huanxin.StreamEnabled, CreatedAt: start}}
-		row.Method = method
-		return tx.InsertStream(row)
-	})
-	return id
+	row := newStream("app-1")
+	row.Method = method
+	return insertStream(t, s, row)
 }
 
 func outboxKept(t *testing.T, s *store.Store) {
-	a, b := newStream(t, s, huanxin.DeliverByPoll), newStream(t, s, huanxin.DeliverByPush)
+	a, b := deliveredBy(t, s, huanxin.DeliverByPoll), deliveredBy(t, s, huanxin.DeliverByPush)
 	write(t, s, func(tx *store.Tx) error {
 		state, found, err := tx.LockStreamState(a)
 		equal(t, "a new one", []any{state, found, err}, []any{store.StreamState{Stream: a, TellFrom: 1, Outbox: []byte{}, ActiveAt: start}, true, nil})
@@ -76,7 +71,7 @@ func signal(t testing.TB, s *store.Store, stream huanxin.StreamID, state string)
 }
 
 func signalsKept(t *testing.T, s *store.Store) {
-	a, b := newStream(t, s, huanxin.DeliverByPoll), newStream(t, s, huanxin.DeliverByPoll)
+	a, b := deliveredBy(t, s, huanxin.DeliverByPoll), deliveredBy(t, s, huanxin.DeliverByPoll)
 	signal(t, s, a, "paused")
 	signal(t, s, b, "disabled")
 	signal(t, s, a, "enabled")
@@ -106,7 +101,7 @@ func signalsKept(t *testing.T, s *store.Store) {
 }
 
 func deadLetters(t *testing.T, s *store.Store) {
-	stream, other := newStream(t, s, huanxin.DeliverByPoll), newStream(t, s, huanxin.DeliverByPoll)
+	stream, other := deliveredBy(t, s, huanxin.DeliverByPoll), deliveredBy(t, s, huanxin.DeliverByPoll)
 	letter := func(no huanxin.FeedNo, err string) store.DeadLetter {
 		return store.DeadLetter{No: no, Err: err, Description: "d", Attempts: 2, At: start}
 	}
@@ -145,8 +140,8 @@ func deadLetters(t *testing.T, s *store.Store) {
 }
 
 func pushedStreams(t *testing.T, s *store.Store) {
-	newStream(t, s, huanxin.DeliverByPoll)
-	enabled, paused, told := newStream(t, s, huanxin.DeliverByPush), newStream(t, s, huanxin.DeliverByPush), newStream(t, s, huanxin.DeliverByPush)
+	deliveredBy(t, s, huanxin.DeliverByPoll)
+	enabled, paused, told := deliveredBy(t, s, huanxin.DeliverByPush), deliveredBy(t, s, huanxin.DeliverByPush), deliveredBy(t, s, huanxin.DeliverByPush)
 	for _, id := range []huanxin.StreamID{paused, told} {
 		write(t, s, func(tx *store.Tx) error {
 			row, _, err := tx.LockStream(id)
