@@ -21,10 +21,18 @@ type Poll struct {
 // SETError is why a receiver does not take a SET (RFC 8935 §2.4).
 type SETError struct{ Err, Description string }
 
+// MayPoll refuses who may poll no stream.
+func (h *Hub) MayPoll(ctx context.Context, who huanxin.Caller) error {
+	err := mayRead(who)
+	if err != nil {
+		h.recordRefusal(ctx, h.refusalEntry(who, "stream.poll"), err)
+	}
+	return err
+}
+
 // PollStream takes what the receiver of a stream says, and hands out what may be. The stream is the client's own and is polled.
 func (h *Hub) PollStream(ctx context.Context, who huanxin.Caller, id string, in Poll) (out Exchanged, err error) {
-	if err := mayRead(who); err != nil {
-		h.recordRefusal(ctx, h.refusalEntry(who, "stream.poll"), err)
+	if err := h.MayPoll(ctx, who); err != nil {
 		return out, err
 	}
 	no, ok := h.keys.ParseID(seal.StreamID, id)

@@ -46,6 +46,9 @@ type pollAnswer struct {
 }
 
 func (a *api) poll(w http.ResponseWriter, r *http.Request) error {
+	if err := a.hub.MayPoll(r.Context(), CallerFrom(r.Context())); err != nil {
+		return err
+	}
 	in, err := readPoll(w, r)
 	if err != nil {
 		return err
