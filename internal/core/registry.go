@@ -178,6 +178,8 @@ func checkParty(p *huanxin.Party, loopback bool) error {
 		return huanxin.BadField("cooling_days", "too_short", "a carrier freezes a cancelled number for at least 90 days")
 	case p.Kind != huanxin.AppParty && p.Replica != huanxin.NoReplica:
 		return huanxin.BadField("replica", "not_allowed", "only an app keeps a replica of the number index")
+	case p.Kind != huanxin.AppParty && p.FeedStart:
+		return huanxin.BadField("feed_start", "not_allowed", "only an app is told when a tenure began")
 	case p.Replica > huanxin.ReplicaWhole:
 		return huanxin.BadField("replica", "unknown_replica", "must be none, uploaded or whole")
 	case p.ReleaseDelay < 0:
@@ -200,7 +202,8 @@ func saveParty(tx *store.Tx, p huanxin.Party, now time.Time) (huanxin.PartyNo, e
 }
 
 func partyDetail(no huanxin.PartyNo, p *huanxin.Party) string {
-	return detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled, "replica": p.Replica.String()})
+	return detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled, "replica": p.Replica.String(),
+		"feed_start": p.FeedStart})
 }
 
 // GrantReplica writes into the registry which replica an app's contract grants it. Without a grant the numbers that it
@@ -212,6 +215,18 @@ func (h *Hub) GrantReplica(ctx context.Context, who huanxin.Caller, id string, g
 	}
 	changed := *p
 	changed.Replica = grant
+	return h.PutParty(ctx, who, changed, true)
+}
+
+// GrantFeedStart writes into the registry whether an app's contract grants it the start of a tenure in identifier-recycled (DOMAIN.md §7
+// rule 5).
+func (h *Hub) GrantFeedStart(ctx context.Context, who huanxin.Caller, id string, granted bool) error {
+	p := h.Party(id)
+	if p == nil {
+		return notFound("party")
+	}
+	changed := *p
+	changed.FeedStart = granted
 	return h.PutParty(ctx, who, changed, true)
 }
 

@@ -206,6 +206,18 @@ var endpoints = map[string]endpoint{
 	"GET /.well-known/oauth-authorization-server": nothingToSay,
 	"GET /jwks.json":                              nothingToSay,
 	"POST /number-recycling/v0.2/check":           nil, // in CAMARA's own form: camara_test.go
+	"GET /.well-known/ssf-configuration":          nil, // in SSF's own form, as those below: ssfbad_test.go
+	"POST /ssf/streams":                           nil,
+	"GET /ssf/streams":                            nil,
+	"PATCH /ssf/streams":                          nil,
+	"PUT /ssf/streams":                            nil,
+	"DELETE /ssf/streams":                         nil,
+	"GET /ssf/status":                             nil,
+	"POST /ssf/status":                            nil,
+	"POST /ssf/subjects:add":                      nil,
+	"POST /ssf/subjects:remove":                   nil,
+	"POST /ssf/subjects:batch":                    nil,
+	"POST /ssf/verify":                            nil,
 	"POST /v1/number-events":                      badReports,
 	"POST /v1/history":                            badHistory,
 	"POST /v1/requests":                           badRequests,
