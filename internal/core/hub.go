@@ -68,6 +68,7 @@ type Hub struct {
 	limits       CheckLimits
 	sequenced    chan struct{}
 	replicas     *replicas
+	feed         feedLog
 	closing      context.Context // done when the hub is closed
 	close        context.CancelFunc
 }
@@ -81,6 +82,7 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 		snapshotPath: o.Checks.Snapshot, lateAfter: o.Checks.LateAfter, sequenced: make(chan struct{}, 1)}
 	h.checking.covered.Store(&covered{})
 	h.replicas = newReplicas(o.ReplicaNumbers)
+	h.feed.head.Store(&feedHead{moved: make(chan struct{})})
 	h.limits = o.Checks.Limits.orDefaults()
 	h.meter = metering.New(metering.Config{Zone: o.Calendar.Zone(), HalvingBytes: o.Checks.HalvingBytes, Exempt: o.Checks.Exempt})
 	h.closing, h.close = context.WithCancel(context.Background())
