@@ -281,8 +281,8 @@ func (l *EventLine) check() error {
 	if err := huanxin.CheckEventID("id", e.ID); err != nil {
 		return err
 	}
-	if l.origin == 0 && strings.HasPrefix(e.ID, historyPrefix) {
-		return huanxin.BadField("id", "not_allowed", "ids that begin with "+historyPrefix+" are given by the hub, to history")
+	if l.origin == 0 && strings.HasPrefix(e.ID, huanxin.HistoryPrefix) {
+		return huanxin.BadField("id", "not_allowed", "ids that begin with "+huanxin.HistoryPrefix+" are given by the hub, to history")
 	}
 	if e.CorrectsID != "" {
 		if err := huanxin.CheckEventID("corrects", e.CorrectsID); err != nil {
