@@ -92,3 +92,14 @@ func without[T comparable](all, some []T) (rest []T) {
 	}
 	return rest
 }
+
+// TaskNote is what became of a task, beside being made with its request and answered, as far as its app is told.
+type TaskNote uint8
+
+// The notes.
+const (
+	NoteRequested TaskNote = iota + 1 // it is to be worked once more, or was made because the holder asked again
+	NoteCancelled                     // it was open, and its request was cancelled
+	NoteAborted                       // it was open, and its tenure ended
+	NoteRetracted                     // its tenure was voided or its start moved, and the app may have acted
+)

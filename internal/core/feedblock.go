@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/store"
 )
 
 // FeedBlock is a run of the feed log, decoded once for all streams. It never changes.
@@ -91,7 +92,7 @@ func (b *FeedBlock) Entry(no huanxin.FeedNo) *FeedEntry {
 }
 
 // add puts an entry behind the others. rows are the streams' own words on its number.
-func (b *FeedBlock) add(e *FeedEntry, rows []subject) {
+func (b *FeedBlock) add(e *FeedEntry, rows []store.FeedSubject) {
 	b.entries = append(b.entries, e)
 	if e.App != 0 {
 		b.byApp[e.App] = append(b.byApp[e.App], e)
@@ -100,21 +101,11 @@ func (b *FeedBlock) add(e *FeedEntry, rows []subject) {
 	b.numbers = append(b.numbers, e)
 	at, _ := e.No.Position()
 	for _, r := range rows {
-		hears := e.Type == huanxin.RecycleRetracted || r.hears(at)
-		b.interest[r.stream] = append(b.interest[r.stream], interest{e, hears})
+		// From Since on it is as was said last, before that it was the other way round.
+		hears := e.Type == huanxin.RecycleRetracted || r.Added == (at >= r.Since)
+		b.interest[r.Stream] = append(b.interest[r.Stream], interest{e, hears})
 	}
 }
-
-// subject is a stream's last word on a number.
-type subject struct {
-	stream huanxin.StreamID
-	added  bool
-	since  int64
-}
-
-// hears reports whether the number is one of the stream's at a position: from since on it is as was said last, before that
-// it was the other way round.
-func (r subject) hears(at int64) bool { return r.added == (at >= r.since) }
 
 func newFeedBlock(from int64) *FeedBlock {
 	return &FeedBlock{From: from, To: from, byApp: map[huanxin.PartyNo][]*FeedEntry{}, interest: map[huanxin.StreamID][]interest{}}

@@ -158,11 +158,13 @@ func (c *chunk) takePast(l *EventLine, e huanxin.Event) error {
 		c.out.reject(l.Line, e.ID, err)
 		return nil
 	}
-	c.accept(e, row, after)
-	if moved {
-		c.accept(second, c.standings[e.Number], afterSecond)
+	if err := c.accept(e, row, after); err != nil {
+		return err
 	}
 	c.count(&e)
+	if moved {
+		return c.accept(second, c.standings[e.Number], afterSecond)
+	}
 	return nil
 }
 

@@ -82,6 +82,7 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 		snapshotPath: o.Checks.Snapshot, lateAfter: o.Checks.LateAfter, sequenced: make(chan struct{}, 1)}
 	h.checking.covered.Store(&covered{})
 	h.replicas = newReplicas(o.ReplicaNumbers)
+	h.feed.windows = map[int64]*window{}
 	h.feed.head.Store(&feedHead{moved: make(chan struct{})})
 	h.limits = o.Checks.Limits.orDefaults()
 	h.meter = metering.New(metering.Config{Zone: o.Calendar.Zone(), HalvingBytes: o.Checks.HalvingBytes, Exempt: o.Checks.Exempt})
@@ -100,6 +101,9 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 	}
 	if theirs != mine {
 		return nil, errors.New("the key file is not the one that this database was written with: put the right one in its place")
+	}
+	if err := h.FollowFeed(ctx); err != nil {
+		return nil, err
 	}
 	return h, h.Refresh(ctx)
 }
