@@ -121,7 +121,7 @@ func (f *feedLog) find(from int64) (found *FeedBlock, read *feedRead, mine bool)
 	}
 	f.uses++
 	w.used = f.uses
-	if at, _ := slices.BinarySearchFunc(w.blocks, from, func(b *FeedBlock, p int64) int { return int(min(max(b.To-1-p, -1), 1)) }); at < len(w.blocks) {
+	if at := slices.IndexFunc(w.blocks, func(b *FeedBlock) bool { return from < b.To }); at >= 0 {
 		return w.blocks[at], nil, false
 	}
 	if w.reading != nil {
