@@ -46,6 +46,7 @@ type machine struct {
 	serial  int
 	numbers int
 	listed  map[string]string // by app: the last task it listed
+	feed    feedModel
 }
 
 const modelNumbers = 3
@@ -91,7 +92,8 @@ type broken string
 func tell(t *testing.T, file string, story []uint64) (failed string) {
 	w := newWorld(t, "sqlite:"+file)
 	x := &machine{w: w, numbers: modelNumbers, listed: map[string]string{}, m: model{events: map[string]huanxin.Event{}, requests: map[string]*modelRequest{},
-		tasks: map[string]*modelTask{}}}
+		tasks: map[string]*modelTask{}},
+		feed: feedModel{numbers: map[huanxin.Number][]string{}, tasks: map[huanxin.TaskID][]string{}, made: map[huanxin.TaskID]store.TaskRow{}}}
 	defer func() {
 		if r := recover(); r != nil {
 			b, ok := r.(broken)
@@ -104,17 +106,18 @@ func tell(t *testing.T, file string, story []uint64) (failed string) {
 	for n := range x.numbers { // all but the last have a holder to begin with
 		if n+1 < x.numbers {
 			e := activated(fmt.Sprint("begin-", n), n, huanxin.ActivatedReassigned, ago(48*time.Hour))
-			x.send("cmcc", e)
+			x.watch(func() { x.send("cmcc", e) })
 			x.m.events["cmcc "+e.ID] = e
 		}
 	}
 	acts := []func(d uint64){x.report, x.report, x.report, x.create, x.create, x.answer, x.answer, x.answer, x.cancel, x.again, x.wait, x.wait, x.sendAgain,
 		x.list, x.list}
 	for _, d := range story {
-		acts[d%uint64(len(acts))](d / uint64(len(acts)))
+		x.watch(func() { acts[d%uint64(len(acts))](d / uint64(len(acts))) })
 		x.oneOpenTask()
 	}
-	x.check()
+	x.watch(x.check)
+	x.checkFeed()
 	return failed
 }
 
@@ -157,7 +160,7 @@ func (x *machine) report(d uint64) {
 		case huanxin.Activated:
 			e.Origin = []huanxin.ActivationOrigin{2, 2, 3, 4}[d/64%4]
 		case huanxin.Corrected:
-			e.CorrectsID = fmt.Sprint("e", 1+int(d/64)%x.serial)
+			e.CorrectsID = x.anyEvent(carrier, e.Number, d/64)
 		}
 		events = append(events, e)
 	}
@@ -172,6 +175,20 @@ func (x *machine) report(d uint64) {
 		}
 		x.m.events[carrier+" "+e.ID] = e
 	}
+}
+
+// anyEvent gives the id of an event that a carrier might correct: often one that was accepted of this number.
+func (x *machine) anyEvent(carrier string, n huanxin.Number, d uint64) string {
+	var ids []string
+	for _, key := range slices.Sorted(maps.Keys(x.m.events)) {
+		if e := x.m.events[key]; e.Number == n && key[:4] == carrier {
+			ids = append(ids, e.ID)
+		}
+	}
+	if d%4 == 0 || ids == nil {
+		return fmt.Sprint("e", 1+int(d/4)%x.serial)
+	}
+	return ids[d/4%uint64(len(ids))]
 }
 
 // sendAgain reports everything that was accepted once more.
@@ -337,6 +354,7 @@ func (x *machine) wait(d uint64) {
 			}
 		}
 	}
+	x.followFeed()
 	for _, r := range x.rows() {
 		if r.State.Open() && !r.StepAt.IsZero() && !r.StepAt.After(time.Now()) {
 			x.fail("a step that was due at %v is not taken", r.StepAt)
