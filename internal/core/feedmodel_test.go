@@ -17,6 +17,8 @@ type feedModel struct {
 	numbers map[huanxin.Number][]string
 	tasks   map[huanxin.TaskID][]string
 	made    map[huanxin.TaskID]store.TaskRow // as they were made
+	act     int                              // counts what was done
+	acts    map[any][]int                    // of a number or task: what led to what is told of it
 	heard   []*core.FeedEntry                // by a reader that follows
 	next    int64
 }
@@ -60,6 +62,7 @@ func (x *machine) watch(act func()) {
 		past[number(i)] = len(x.w.history(number(i)))
 	}
 	waited := time.Now()
+	x.feed.act++
 	act()
 	requeued := time.Now().After(waited) // nothing else takes time, and nothing is answered then
 	var gone []huanxin.TenureID
@@ -88,6 +91,12 @@ func (x *machine) watch(act func()) {
 
 func (x *machine) noteTask(id huanxin.TaskID, what string) {
 	x.feed.tasks[id] = append(x.feed.tasks[id], what)
+	x.feed.acts[id] = append(x.feed.acts[id], x.feed.act)
+}
+
+func (x *machine) noteNumber(n huanxin.Number, what string, about huanxin.EventNo) {
+	x.feed.numbers[n] = append(x.feed.numbers[n], fmt.Sprint(what, " ", about))
+	x.feed.acts[n] = append(x.feed.acts[n], x.feed.act)
 }
 
 // told works out what streams are told of a number because of its events from the n-th on, and which tenures are gone.
@@ -98,14 +107,14 @@ func (x *machine) told(number huanxin.Number, n int) (gone []huanxin.TenureID) {
 		was, began := stand(events[:i])
 		is, begin := stand(events[:i+1])
 		for _, v := range missing(was, is) {
-			x.feed.numbers[number] = append(x.feed.numbers[number], fmt.Sprint("retracted ", v.About))
+			x.noteNumber(number, "retracted", v.About)
 		}
 		for _, v := range missing(is, was) {
 			what := "released"
 			if v.Type == huanxin.IdentifierRecycled {
 				what = "recycled"
 			}
-			x.feed.numbers[number] = append(x.feed.numbers[number], fmt.Sprint(what, " ", v.About))
+			x.noteNumber(number, what, v.About)
 		}
 		gone = append(gone, missing(began, begin)...)
 	}
@@ -147,15 +156,24 @@ func (x *machine) checkFeed() {
 	numbers, tasks := map[huanxin.Number][]string{}, map[huanxin.TaskID][]string{}
 	byNo := map[huanxin.FeedNo]*core.FeedEntry{}
 	var last huanxin.FeedNo
+	act := 0
 	for _, e := range all {
 		if e.No <= last || e.RecordedAt.IsZero() || e.At.IsZero() || e.Number.IsZero() {
 			x.fail("entry %d after %d is %+v", e.No, last, e)
 		}
 		last, byNo[e.No] = e.No, e
+		var of any = e.Task.ID
 		if e.App == 0 {
+			of = e.Number
 			numbers[e.Number] = append(numbers[e.Number], x.inWords(e, byNo))
 		} else {
 			tasks[e.Task.ID] = append(tasks[e.Task.ID], x.taskInWords(e, byNo))
+		}
+		if acts := x.feed.acts[of]; len(acts) > 0 {
+			if acts[0] < act {
+				x.fail("entry %d came of act %d, and the one before it of act %d", e.No, acts[0], act)
+			}
+			act, x.feed.acts[of] = acts[0], acts[1:]
 		}
 	}
 	x.same("numbers", fmt.Sprint(x.inOrder(numbers)), fmt.Sprint(x.inOrder(x.feed.numbers)))

@@ -93,7 +93,8 @@ func tell(t *testing.T, file string, story []uint64) (failed string) {
 	w := newWorld(t, "sqlite:"+file)
 	x := &machine{w: w, numbers: modelNumbers, listed: map[string]string{}, m: model{events: map[string]huanxin.Event{}, requests: map[string]*modelRequest{},
 		tasks: map[string]*modelTask{}},
-		feed: feedModel{numbers: map[huanxin.Number][]string{}, tasks: map[huanxin.TaskID][]string{}, made: map[huanxin.TaskID]store.TaskRow{}}}
+		feed: feedModel{numbers: map[huanxin.Number][]string{}, tasks: map[huanxin.TaskID][]string{}, made: map[huanxin.TaskID]store.TaskRow{},
+			acts: map[any][]int{}}}
 	defer func() {
 		if r := recover(); r != nil {
 			b, ok := r.(broken)
@@ -155,7 +156,7 @@ func (x *machine) report(d uint64) {
 		d := d/64 + i*7
 		x.serial++
 		at := time.Now().Add(-time.Duration(d%5) * time.Minute).UTC()
-		e := line(fmt.Sprint("e", x.serial), n, huanxin.EventKind(1+d/8%8), at)
+		e := line(fmt.Sprint("e", x.serial), n, x.anyKind(n, d/8), at)
 		switch e.Kind {
 		case huanxin.Activated:
 			e.Origin = []huanxin.ActivationOrigin{2, 2, 3, 4}[d/64%4]
@@ -175,6 +176,21 @@ func (x *machine) report(d uint64) {
 		}
 		x.m.events[carrier+" "+e.ID] = e
 	}
+}
+
+// anyKind gives a kind of event, mostly one that fits a number as it stands.
+func (x *machine) anyKind(n int, d uint64) huanxin.EventKind {
+	kinds := map[huanxin.Phase][]huanxin.EventKind{
+		huanxin.PhaseUnseen: {huanxin.Activated},
+		huanxin.PhaseInUse: {huanxin.Suspended, huanxin.Disconnected, huanxin.Disconnected, huanxin.Transferred, huanxin.Transferred, huanxin.Ported,
+			huanxin.Corrected, huanxin.Corrected},
+		huanxin.PhaseSuspended:    {huanxin.Resumed, huanxin.Disconnected, huanxin.Transferred, huanxin.Corrected},
+		huanxin.PhaseDisconnected: {huanxin.Reinstated, huanxin.Reinstated, huanxin.Activated, huanxin.Corrected, huanxin.Corrected},
+	}[x.w.standing(n).Phase]
+	if d%4 == 0 {
+		return huanxin.EventKind(1 + d/4%8)
+	}
+	return kinds[d/4%uint64(len(kinds))]
 }
 
 // anyEvent gives the id of an event that a carrier might correct: often one that was accepted of this number.
