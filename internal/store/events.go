@@ -205,6 +205,15 @@ func (t *Tx) History(head huanxin.EventNo) ([]huanxin.Event, error) {
 	return out, err
 }
 
+// Event gives an event; where there is none it is zero.
+func (t *Tx) Event(no huanxin.EventNo) (e huanxin.Event, err error) {
+	err = t.queryAll("SELECT "+eventColumns+" FROM events e WHERE e.id = $1", []any{int64(no)}, func(r scanner) (err error) {
+		e, err = scanEvent(r)
+		return err
+	})
+	return e, err
+}
+
 // Accepted is an event that has passed the rules, with the event of its number accepted before it.
 type Accepted struct {
 	huanxin.Event
