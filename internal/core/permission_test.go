@@ -148,7 +148,7 @@ var useCases = []struct {
 		return granted(err)
 	}},
 	{"BeginPull", "replica.pull.begin", huanxin.AppParty, huanxin.ScopeNumbersCheck, func(w *world, who huanxin.Caller) error {
-		_, err := w.BeginPull(context.Background(), who, issuer)
+		_, err := w.BeginPull(context.Background(), who, hubURL)
 		return granted(err)
 	}},
 	{"GrantReplica", "party.put", huanxin.OperatorParty, huanxin.ScopeAdmin, func(w *world, who huanxin.Caller) error {
