@@ -555,6 +555,33 @@ var statusSections = []section{
 		w.ssf(app, "POST", "/ssf/status", object{"stream_id": s.ID, "status": "paused", "reason": 1}).refused(t, 400, "invalid_request")
 		equal(t, "after what was refused", w.ssf(app, "GET", "/ssf/status?stream_id="+s.ID, nil).got(t, 200).Status, "enabled")
 	}},
+	{"[S 8.1.2] a disabled stream holds nothing, a paused one does", func(t *testing.T, w *world) {
+		w.Carrier("cmcc")
+		app := w.receiver()
+		s := w.made(app, object{})
+		db := w.open()
+		from := func() (from, end int64) { // from where on the stream is told, and where the feed ends
+			must(t, db.QueryRow("SELECT tell_from FROM stream_states WHERE stream = (SELECT id FROM streams WHERE client = '"+app+"')").Scan(&from))
+			must(t, db.QueryRow("SELECT COALESCE(MAX(first + items), 1) FROM feed_positions").Scan(&end))
+			return from, end
+		}
+		begins, _ := from()
+		for i, step := range []struct {
+			to   string
+			anew bool
+		}{{"paused", false}, {"enabled", false}, {"disabled", false}, {"enabled", true}, {"disabled", false}, {"paused", true}, {"enabled", false}} {
+			w.recycled("cmcc", fmt.Sprintf("+86138002%05d", receivers.Add(1)))
+			_, before := from()
+			w.ssf(app, "POST", "/ssf/status", object{"stream_id": s.ID, "status": step.to}).got(t, 200)
+			got, end := from()
+			if step.anew && got >= before && got <= end { // what was just reported may have got its place in between
+				begins = got
+			}
+			if got != begins {
+				t.Errorf("step %d, to %s: it is told from %d on, not from %d; the feed ended at %d", i, step.to, got, begins, before)
+			}
+		}
+	}},
 	{"[S 8.1.2] a receiver's own change makes no stream-updated", func(t *testing.T, w *world) {
 		app := w.receiver()
 		s := w.made(app, object{})
