@@ -50,7 +50,6 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 		fmt.Sprintf(`INSERT INTO notices SELECT 8 * 1048576 + i, 0, 5, 8 * 1048576 + i - 1 FROM generate_series(1, %d) i WHERE i %% 4 = 3`, tasks),
 		fmt.Sprintf(`INSERT INTO task_notes SELECT 1000 * 1048576 + i - 1, i, 1 + i %% 4, 1 FROM generate_series(1, %d) i`, tasks),
 		fmt.Sprintf(`INSERT INTO feed_waiting (kind, ref, items) SELECT 2, 1000000 + i, 1 FROM generate_series(1, %d) i`, tasks),
-		fmt.Sprintf(`INSERT INTO stream_subjects SELECT ('lookup ' || i)::bytea, 1, 1, 1 FROM generate_series(1, %d) i`, tasks),
 	} {
 		_, err := db.ExecContext(t.Context(), q)
 		must(t, err)
