@@ -141,7 +141,7 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 		{"FeedTasks, of requests", 9000, func(tx *store.Tx, i int) error { return readFeed(tx, 1+i*2048) }},
 		{"FeedNotices", 9000, func(tx *store.Tx, i int) error { return readFeed(tx, tasks+1+i*2048) }},
 		{"FeedTasks, of notes", 15_000, func(tx *store.Tx, i int) error { return readFeed(tx, 2*tasks+2+i*1024) }},
-		{"FeedSubjects", 3000, func(tx *store.Tx, i int) error {
+		{"FeedSubjects", 9000, func(tx *store.Tx, i int) error {
 			lookups := make([][]byte, 2000)
 			for j := range lookups {
 				lookups[j] = fmt.Append(nil, "lookup ", 1+j*(tasks/2000))
