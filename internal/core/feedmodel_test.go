@@ -17,9 +17,11 @@ type feedModel struct {
 	numbers map[huanxin.Number][]string
 	tasks   map[huanxin.TaskID][]string
 	made    map[huanxin.TaskID]store.TaskRow // as they were made
-	act     int                              // counts what was done
-	acts    map[any][]int                    // of a number or task: what led to what is told of it
-	heard   []*core.FeedEntry                // by a reader that follows
+	rows    map[huanxin.TaskID]store.TaskRow // as they are after what was done last
+	events  map[huanxin.Number][]huanxin.Event
+	act     int               // counts what was done
+	acts    map[any][]int     // of a number or task: what led to what is told of it
+	heard   []*core.FeedEntry // by a reader that follows
 	next    int64
 }
 
@@ -53,24 +55,18 @@ func missing[T comparable](in, from []T) []T {
 
 // watch does something and works out what the feed log must tell of it.
 func (x *machine) watch(act func()) {
-	before := map[huanxin.TaskID]store.TaskRow{}
-	for _, r := range x.rows() {
-		before[r.ID] = r
-	}
-	past := map[huanxin.Number]int{}
-	for i := range x.numbers {
-		past[number(i)] = len(x.w.history(number(i)))
-	}
 	waited := time.Now()
 	x.feed.act++
 	act()
 	requeued := time.Now().After(waited) // nothing else takes time, and nothing is answered then
 	var gone []huanxin.TenureID
 	for i := range x.numbers {
-		gone = append(gone, x.told(number(i), past[number(i)])...)
+		gone = append(gone, x.told(number(i))...)
 	}
-	rows := x.rows()
-	for _, r := range rows {
+	before := x.feed.rows
+	x.feed.rows = map[huanxin.TaskID]store.TaskRow{}
+	for _, r := range x.rows() {
+		x.feed.rows[r.ID] = r
 		was, known := before[r.ID]
 		if !known {
 			x.feed.made[r.ID] = r
@@ -99,11 +95,13 @@ func (x *machine) noteNumber(n huanxin.Number, what string, about huanxin.EventN
 	x.feed.acts[n] = append(x.feed.acts[n], x.feed.act)
 }
 
-// told works out what streams are told of a number because of its events from the n-th on, and which tenures are gone.
-func (x *machine) told(number huanxin.Number, n int) (gone []huanxin.TenureID) {
+// told works out what streams are told of a number because of its new events, and which tenures are gone.
+func (x *machine) told(number huanxin.Number) (gone []huanxin.TenureID) {
 	events := x.w.history(number)
 	slices.SortFunc(events, func(a, b huanxin.Event) int { return int(a.No - b.No) })
-	for i := n; i < len(events); i++ {
+	known := len(x.feed.events[number])
+	x.feed.events[number] = events
+	for i := known; i < len(events); i++ {
 		was, began := stand(events[:i])
 		is, begin := stand(events[:i+1])
 		for _, v := range missing(was, is) {
@@ -194,7 +192,7 @@ func (x *machine) same(what, got, want string) {
 }
 
 func (x *machine) inWords(e *core.FeedEntry, before map[huanxin.FeedNo]*core.FeedEntry) string {
-	events := x.w.history(e.Number)
+	events := x.feed.events[e.Number]
 	i := slices.IndexFunc(events, func(o huanxin.Event) bool { return o.No == e.Cause })
 	about := events[i]
 	switch e.Type {

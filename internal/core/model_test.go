@@ -94,7 +94,7 @@ func tell(t *testing.T, file string, story []uint64) (failed string) {
 	x := &machine{w: w, numbers: modelNumbers, listed: map[string]string{}, m: model{events: map[string]huanxin.Event{}, requests: map[string]*modelRequest{},
 		tasks: map[string]*modelTask{}},
 		feed: feedModel{numbers: map[huanxin.Number][]string{}, tasks: map[huanxin.TaskID][]string{}, made: map[huanxin.TaskID]store.TaskRow{},
-			acts: map[any][]int{}}}
+			events: map[huanxin.Number][]huanxin.Event{}, acts: map[any][]int{}}}
 	defer func() {
 		if r := recover(); r != nil {
 			b, ok := r.(broken)
