@@ -48,6 +48,8 @@ type options struct {
 	stall    time.Duration
 	replica  int64
 	subjects int64
+	again    time.Duration
+	wait     time.Duration
 	all      bool
 	public   bool
 }
@@ -75,6 +77,12 @@ func ReplicaNumbers(n int64) Option { return func(o *options) { o.replica = n } 
 
 // StreamSubjects bounds how many numbers a stream may have added or removed.
 func StreamSubjects(n int64) Option { return func(o *options) { o.subjects = n } }
+
+// Redelivery is after how long an event that a poll brought comes again unless it is acknowledged.
+func Redelivery(d time.Duration) Option { return func(o *options) { o.again = d } }
+
+// PollWait is how long a poll waits for something to tell.
+func PollWait(d time.Duration) Option { return func(o *options) { o.wait = d } }
 
 // AllSubjects has streams hear of every number: default_subjects ALL.
 func AllSubjects() Option { return func(o *options) { o.all = true } }
@@ -132,6 +140,7 @@ func (o *options) config(t testing.TB) (server.Config, *slog.Logger) {
 	if o.subjects > 0 {
 		cfg.Limits.StreamSubjects = o.subjects
 	}
+	cfg.Feed.Redelivery, cfg.Feed.PollWait = server.Duration(o.again), server.Duration(o.wait)
 	if o.all {
 		cfg.Feed.DefaultSubjects = "ALL"
 	}

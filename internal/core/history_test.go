@@ -264,17 +264,17 @@ func TestHistoryOfANumberThatTheLogKnowsFollowsTheRules(t *testing.T) {
 
 func TestALateImportThatMovesATenuresStartAbortsWhatWasAskedForIt(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
-		came := ago(48 * time.Hour)
+		came, began := ago(48*time.Hour), ago(900*dayLong)
 		w.accepts("cmcc", activated("a", 1, huanxin.ActivatedPortedIn, came))
 		made := w.creates(ask(1, came, huanxin.OriginUnknown, "game"))
-		w.loads("cmcc", had(1, ago(900*dayLong), huanxin.OriginReassigned))
+		w.loads("cmcc", had(1, began, huanxin.OriginReassigned))
 		if v := w.request("cmcc", made.ID); v.State != huanxin.RequestAborted {
 			t.Errorf("the request is %v", v.State)
 		}
 		if len(w.tasks("game")) != 0 {
 			t.Error("its task is open")
 		}
-		w.creates(ask(1, ago(900*dayLong), huanxin.OriginReassigned, "game"))
+		w.creates(ask(1, began, huanxin.OriginReassigned, "game"))
 	})
 }
 

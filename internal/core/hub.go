@@ -69,8 +69,11 @@ type Hub struct {
 	limits       CheckLimits
 	sequenced    chan struct{}
 	replicas     *replicas
-	feed         FeedOptions
+	feed         feedLog
+	feedOptions  FeedOptions
 	touched      touched
+	scans        scans
+	news         news
 	closing      context.Context // done when the hub is closed
 	close        context.CancelFunc
 }
@@ -84,8 +87,11 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 		snapshotPath: o.Checks.Snapshot, lateAfter: o.Checks.LateAfter, sequenced: make(chan struct{}, 1)}
 	h.checking.covered.Store(&covered{})
 	h.replicas = newReplicas(o.ReplicaNumbers)
-	if h.feed = o.Feed; h.feed.Subjects <= 0 {
-		h.feed.Subjects = defaultSubjects
+	h.news.streams, h.news.hint = map[huanxin.StreamID]bool{}, make(chan struct{}, 1)
+	h.feed.windows = map[int64]*window{}
+	h.feed.head.Store(&feedHead{moved: make(chan struct{})})
+	if h.feedOptions = o.Feed; h.feedOptions.Subjects <= 0 {
+		h.feedOptions.Subjects = defaultSubjects
 	}
 	h.limits = o.Checks.Limits.orDefaults()
 	h.meter = metering.New(metering.Config{Zone: o.Calendar.Zone(), HalvingBytes: o.Checks.HalvingBytes, Exempt: o.Checks.Exempt})
@@ -104,6 +110,9 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 	}
 	if theirs != mine {
 		return nil, errors.New("the key file is not the one that this database was written with: put the right one in its place")
+	}
+	if err := h.FollowFeed(ctx); err != nil {
+		return nil, err
 	}
 	return h, h.Refresh(ctx)
 }

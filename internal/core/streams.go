@@ -85,7 +85,7 @@ func (h *Hub) checkURLs(c *huanxin.StreamConfig) error {
 		if u.url == "" {
 			continue
 		}
-		if err := outbound.CheckURL(u.url, h.feed.AllowLoopback); err != nil {
+		if err := outbound.CheckURL(u.url, h.feedOptions.AllowLoopback); err != nil {
 			return huanxin.BadField(u.field, "url_not_allowed", detailOf(err))
 		}
 	}
@@ -188,6 +188,7 @@ func (h *Hub) changeStream(ctx context.Context, who huanxin.Caller, action, id s
 	})
 	if err == nil {
 		h.touch(ctx, no)
+		h.streamMoved(no)
 	}
 	return err
 }

@@ -165,6 +165,7 @@ func (h *Hub) pause(ctx context.Context, id huanxin.StreamID, reason string, sti
 	})
 	if err == nil && paused {
 		h.wake()
+		h.streamMoved(id)
 	}
 	return paused, err
 }
@@ -215,8 +216,9 @@ func (h *Hub) EnableStream(ctx context.Context, who huanxin.Caller, id, reason s
 }
 
 func (h *Hub) setByOperator(ctx context.Context, who huanxin.Caller, action, id string, to huanxin.StreamStatus, reason string) error {
+	no, ok := h.keys.ParseID(seal.StreamID, id)
+	defer h.streamMoved(huanxin.StreamID(no))
 	return h.act(ctx, who, action, mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
-		no, ok := h.keys.ParseID(seal.StreamID, id)
 		if !ok {
 			return notFound("stream")
 		}

@@ -24,12 +24,12 @@ type SubjectLine struct {
 // hearsOfAll reports whether a client's streams hear of numbers on which they have said nothing.
 func (h *Hub) hearsOfAll(client string) bool {
 	c := h.snapshot().clients[client]
-	return h.feed.AllNumbers && (c == nil || !c.FeedNarrow)
+	return h.feedOptions.AllNumbers && (c == nil || !c.FeedNarrow)
 }
 
 // TellsOfAll reports whether streams hear of numbers on which they have said nothing, unless their client's contract narrows them: SSF's
 // default_subjects.
-func (h *Hub) TellsOfAll() bool { return h.feed.AllNumbers }
+func (h *Hub) TellsOfAll() bool { return h.feedOptions.AllNumbers }
 
 // ChangeSubject adds a number to a stream or removes it. The zero Number, of a subject that is none of a phone number, is taken and changes
 // nothing. What is known of the number makes no difference (SSF 1.0 §9.1).
@@ -153,7 +153,7 @@ func (c *subjectChange) write(tx *store.Tx) (changed int64, err error) {
 		l := c.list(n)
 		lists[l] = append(lists[l], c.lookups[i])
 	}
-	if room := c.h.feed.Subjects - c.row.Subjects; int64(len(c.order)) > room {
+	if room := c.h.feedOptions.Subjects - c.row.Subjects; int64(len(c.order)) > room {
 		if lists, err = c.fitting(tx, max(room, 0)); err != nil {
 			return 0, err
 		}

@@ -82,6 +82,7 @@ func (l *Loops) Run(ctx context.Context) {
 		{"registry", refreshTick, nil, false, l.refresh},
 		{"sequence", sequenceTick, l.Hub.Hints(), true, l.sequence},
 		{"follow", followTick, l.Hub.Sequenced(), false, l.Hub.Follow},
+		{"feed", followTick, nil, false, l.Hub.FollowFeed},
 		{"clock", l.clockTick(), nil, true, l.clock},
 		{"usage", usageTick, nil, false, l.Hub.ExchangeUsage},
 		{"snapshot", snapshotTick, nil, false, l.Hub.SaveIndex},

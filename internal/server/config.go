@@ -2,6 +2,7 @@
 package server
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/auth"
 	"github.com/huanxin-platform/huanxin/internal/core"
+	"github.com/huanxin-platform/huanxin/internal/feed"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -47,6 +49,8 @@ type Config struct {
 	Calendar []YearCSV `yaml:"calendar"`
 	// Webhooks that contacts register, and the URLs of event streams, must be public https; the sandbox alone takes loopback too.
 	AllowLoopback bool `yaml:"-"`
+	// ReceiverCAs certify those whom the hub posts to; nil: the system's. For tests only.
+	ReceiverCAs *x509.CertPool `yaml:"-"`
 }
 
 // TLS names the files of a certificate chain and its key, in PEM.
@@ -116,6 +120,17 @@ type Feed struct {
 	// DefaultSubjects is NONE or ALL: whether event streams hear of the numbers that their apps add, or of every number. With ALL every app
 	// hears of every number in the country that changes hands; a client's contract may narrow that. Unset: NONE.
 	DefaultSubjects string `yaml:"default_subjects"`
+	// Redelivery is after how long an event that a poll brought comes again unless it is acknowledged. Unset: a minute.
+	Redelivery Duration `yaml:"redelivery"`
+	// PollWait is how long a poll waits for something to tell unless its receiver asks for another time, of a minute at most.
+	// Unset: 30 seconds.
+	PollWait Duration `yaml:"poll_wait"`
+	// WakeUp is the least time between two wake-ups of one receiver. Unset: a second.
+	WakeUp Duration `yaml:"wake_up"`
+}
+
+func (f *Feed) times() feed.Times {
+	return feed.Times{Redelivery: time.Duration(f.Redelivery), Wait: time.Duration(f.PollWait), WakeUp: time.Duration(f.WakeUp)}
 }
 
 // YearCSV is one more year of the calendar of working days: a file in the form of the repository's calendars/cn-2026.csv.

@@ -86,10 +86,10 @@ func (sqlite) rows(first int, cols []column, from, to int, args []any) (string, 
 			switch {
 			case c.ints != nil:
 				args = append(args, c.ints[row])
-			case c.texts != nil:
-				args = append(args, c.texts[row])
-			default:
+			case c.blobs != nil:
 				args = append(args, c.blobs[row])
+			default:
+				args = append(args, c.texts[row])
 			}
 		}
 	}
@@ -123,14 +123,16 @@ func (postgres) violates(err error, index, _ string) bool {
 func (postgres) rows(first int, cols []column, from, to int, args []any) (string, []any) {
 	var types, names []string
 	for i, c := range cols {
-		var t string
+		t := "::bigint[]"
 		switch {
 		case c.ints != nil:
-			t, args = "::bigint[]", append(args, c.ints[from:to])
-		case c.texts != nil:
-			t, args = "::text[]", append(args, c.texts[from:to])
+			args = append(args, c.ints[from:to])
+		case c.blobs != nil:
+			t = "::bytea[]"
+			args = append(args, c.blobs[from:to])
 		default:
-			t, args = "::bytea[]", append(args, c.blobs[from:to])
+			t = "::text[]"
+			args = append(args, c.texts[from:to])
 		}
 		types = append(types, "$"+strconv.Itoa(first+i)+t)
 		names = append(names, c.name)

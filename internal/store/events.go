@@ -205,15 +205,26 @@ func (t *Tx) History(head huanxin.EventNo) ([]huanxin.Event, error) {
 	return out, err
 }
 
+// Event gives an event; where there is none it is zero.
+func (t *Tx) Event(no huanxin.EventNo) (e huanxin.Event, err error) {
+	err = t.queryAll("SELECT "+eventColumns+" FROM events e WHERE e.id = $1", []any{int64(no)}, func(r scanner) (err error) {
+		e, err = scanEvent(r)
+		return err
+	})
+	return e, err
+}
+
 // Accepted is an event that has passed the rules, with the event of its number accepted before it.
 type Accepted struct {
 	huanxin.Event
-	Prev  huanxin.EventNo
-	LedTo LedTo
+	Prev    huanxin.EventNo
+	LedTo   LedTo
+	Notices []huanxin.Notice // what streams are told, at most 8
 }
 
 // AppendBatch writes a batch of accepted events, whose numbers count up from what BeginBatch gave, and the standings
-// that they led to, at the latest with the commit. The batch waits for its position in the log.
+// that they led to, at the latest with the commit. The batch waits for its position in the log, and if streams are told of any
+// of its events in the feed log.
 func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standings []NumberRow) error {
 	if len(events) == 0 {
 		return nil
@@ -223,10 +234,11 @@ func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standin
 	id, carrier, number, kind := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	at, origin, corrects, prev, eventID := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]string, n)
 	led := make([]int64, n)
+	var told notices
 	for i, e := range events {
 		id[i], carrier[i], number[i], kind[i] = int64(e.No), int64(e.Carrier), int64(e.Number.Digits()), int64(e.Kind)
 		at[i], origin[i], corrects[i], prev[i], eventID[i] = micros(e.At), packedOrigin(int64(e.Origin), e.OnDay), int64(e.Corrects), int64(e.Prev), e.ID
-		led[i] = e.LedTo.packed()
+		led[i] = e.LedTo.packed() | told.code(&events[i])
 	}
 	if err := t.eachLater(`INSERT INTO events (id, carrier, event_id, number, kind, at, origin, corrects, prev, led_to)
 		SELECT id, carrier, event_id, number, kind, at, origin, corrects, prev, led_to FROM {rows}`, nil,
@@ -252,10 +264,13 @@ func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standin
 	if err := t.putStandings(fresh, ""); err != nil {
 		return err
 	}
-	return t.putStandings(others, ` WHERE true
+	if err := t.putStandings(others, ` WHERE true
 		ON CONFLICT (number) DO UPDATE SET phase = excluded.phase, carrier = excluded.carrier, tenure = excluded.tenure,
 			started_at = excluded.started_at, origin = excluded.origin, ended_at = excluded.ended_at,
-			last_at = excluded.last_at, head = excluded.head`)
+			last_at = excluded.last_at, head = excluded.head`); err != nil {
+		return err
+	}
+	return t.tell(batch, n, &told)
 }
 
 // putStandings writes standings; what is done about those that are there already stands in conflict.

@@ -47,13 +47,26 @@ func (t *Tx) Audit(e AuditEntry) error {
 	return t.enqueue(logAudit, id, 1)
 }
 
-// Sequence gives up to limit waiting batches and entries their positions, in the order of their ids, and says how many.
-// Of one number the batches are in that order already. Only the holder of the lease may call it.
+// Sequence gives up to limit waiting batches and entries their positions, in the order of their ids, and up to limit of what waits in
+// the feed log. It says how many. Of one number the batches are in that order already. Only the holder of the lease may call it.
 func (t *Tx) Sequence(limit int) (int, error) {
+	feed, err := t.feedWaiting(limit) // before the look at batches, so that these are seen, too
+	if err != nil {
+		return 0, err
+	}
+	n, batches, err := t.sequenceLogs(limit)
+	if err != nil || batches == limit { // perhaps there are more, which stand in the number log before anybody is told of them
+		return n, err
+	}
+	return n + len(feed), t.sequenceFeed(feed)
+}
+
+// sequenceLogs gives positions in the number log and the audit log, and says how many in all, and how many to batches of events.
+func (t *Tx) sequenceLogs(limit int) (n, batches int, err error) {
 	type waiting struct{ log, id, events int64 }
 	rows, err := t.query("SELECT log, id, events FROM unsequenced ORDER BY log, id LIMIT $1", limit)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	var all []waiting
 	if err := scanAll(rows, func(r *sql.Rows) error {
@@ -62,15 +75,15 @@ func (t *Tx) Sequence(limit int) (int, error) {
 		all = append(all, w)
 		return err
 	}); err != nil || len(all) == 0 {
-		return 0, err
+		return 0, 0, err
 	}
 	nextNumber, err := t.head("SELECT first + events FROM log_positions ORDER BY first DESC LIMIT 1")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	nextAudit, err := t.head("SELECT position + 1 FROM audit_positions ORDER BY position DESC LIMIT 1")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	var first, batch, events, position, entry, log, id []int64
 	for _, w := range all {
@@ -86,17 +99,17 @@ func (t *Tx) Sequence(limit int) (int, error) {
 	if len(first) > 0 {
 		if _, err := t.execEach("INSERT INTO log_positions (first, batch, events) SELECT first, batch, events FROM {rows}", nil,
 			ints("first", first), ints("batch", batch), ints("events", events)); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	if len(position) > 0 {
 		if _, err := t.execEach("INSERT INTO audit_positions (position, audit) SELECT position, entry FROM {rows}", nil,
 			ints("position", position), ints("entry", entry)); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	_, err = t.execEach("DELETE FROM unsequenced WHERE (log, id) IN (SELECT log, id FROM {rows})", nil, ints("log", log), ints("id", id))
-	return len(all), err
+	return len(all), len(first), err
 }
 
 func (t *Tx) head(q string) (next int64, err error) {
@@ -113,7 +126,7 @@ func (t *Tx) LogHead() (int64, error) {
 
 // Unsequenced gives how many batches and entries wait for a position.
 func (t *Tx) Unsequenced() (n int64, err error) {
-	_, err = t.queryRow("SELECT COUNT(*) FROM unsequenced", nil, &n)
+	_, err = t.queryRow("SELECT (SELECT COUNT(*) FROM unsequenced) + (SELECT COUNT(*) FROM feed_waiting)", nil, &n)
 	return n, err
 }
 

@@ -31,7 +31,7 @@ var stateTests = []sentence{
 func makeTasks(t testing.TB, tx *store.Tx, n int, tenure huanxin.TenureID) []huanxin.Task {
 	t.Helper()
 	r := request(tenure)
-	id, err := tx.InsertRequest(nil, r, func(id huanxin.RequestID) []byte { return fmt.Appendf(nil, "sealed %d", id) })
+	id, err := tx.InsertRequest(nil, r, n, func(id huanxin.RequestID) []byte { return fmt.Appendf(nil, "sealed %d", id) })
 	must(t, err)
 	tasks := make([]huanxin.Task, n)
 	for i := range tasks {

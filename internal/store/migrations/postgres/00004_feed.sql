@@ -9,6 +9,25 @@ CREATE TABLE feed_positions (
   UNIQUE (kind, ref)
 );
 
+-- What waits for its positions in the feed log. What came of something that was committed before has a higher seq than that.
+CREATE TABLE feed_waiting (
+  seq   BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  kind  SMALLINT NOT NULL,
+  ref   BIGINT NOT NULL,
+  items BIGINT NOT NULL
+);
+
+-- What streams are told because of an event of a number, where that is more or other than the event itself: for that a code in
+-- the event's led_to is enough.
+CREATE TABLE notices (
+  event BIGINT NOT NULL,
+  n     SMALLINT NOT NULL, -- counts them, from 0
+  type  SMALLINT NOT NULL,
+  about BIGINT NOT NULL, -- the event that is announced, or whose notice is taken back
+  PRIMARY KEY (event, n)
+);
+CREATE INDEX notices_about ON notices (about, event);
+
 -- What became of tasks beside being made with their request and answered. An id is its batch's number times 2^20 plus its place.
 CREATE TABLE task_notes (
   id   BIGINT PRIMARY KEY,
@@ -101,5 +120,6 @@ CREATE SEQUENCE task_note_ids;
 CREATE SEQUENCE stream_ids;
 CREATE SEQUENCE stream_signal_ids;
 
+CREATE TRIGGER notices_never_changed BEFORE UPDATE OR TRUNCATE ON notices EXECUTE FUNCTION never_changed();
 CREATE TRIGGER task_notes_never_changed BEFORE UPDATE OR TRUNCATE ON task_notes EXECUTE FUNCTION never_changed();
 CREATE TRIGGER answer_sets_never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON answer_sets EXECUTE FUNCTION never_changed();

@@ -9,6 +9,25 @@ CREATE TABLE feed_positions (
   UNIQUE (kind, ref)
 ) STRICT;
 
+-- What waits for its positions in the feed log. What came of something that was committed before has a higher seq than that.
+CREATE TABLE feed_waiting (
+  seq   INTEGER PRIMARY KEY,
+  kind  INTEGER NOT NULL,
+  ref   INTEGER NOT NULL,
+  items INTEGER NOT NULL
+) STRICT;
+
+-- What streams are told because of an event of a number, where that is more or other than the event itself: for that a code in
+-- the event's led_to is enough.
+CREATE TABLE notices (
+  event INTEGER NOT NULL,
+  n     INTEGER NOT NULL, -- counts them, from 0
+  type  INTEGER NOT NULL,
+  about INTEGER NOT NULL, -- the event that is announced, or whose notice is taken back
+  PRIMARY KEY (event, n)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notices_about ON notices (about, event);
+
 -- What became of tasks beside being made with their request and answered. An id is its batch's number times 2^20 plus its place.
 CREATE TABLE task_notes (
   id   INTEGER PRIMARY KEY,
@@ -99,6 +118,9 @@ ALTER TABLE clients ADD COLUMN feed_alg TEXT NOT NULL DEFAULT '';
 
 INSERT INTO counters (name, value) VALUES ('task_note', 0), ('stream', 0), ('stream_signal', 0);
 
+-- +goose StatementBegin
+CREATE TRIGGER notices_no_update BEFORE UPDATE ON notices BEGIN SELECT RAISE(ABORT, 'notices are never changed'); END;
+-- +goose StatementEnd
 -- +goose StatementBegin
 CREATE TRIGGER task_notes_no_update BEFORE UPDATE ON task_notes BEGIN SELECT RAISE(ABORT, 'notes are never changed'); END;
 -- +goose StatementEnd
