@@ -7,19 +7,19 @@ import (
 	"github.com/huanxin-platform/huanxin"
 )
 
-func answer(o huanxin.CheckOutcome, reason string) huanxin.CheckAnswer {
+func answered(o huanxin.CheckOutcome, reason string) huanxin.CheckAnswer {
 	return huanxin.CheckAnswer{Outcome: o, Reason: reason}
 }
 
 var (
-	same        = answer(huanxin.Unchanged, "")
-	reassigned  = answer(huanxin.Changed, "reassigned")
-	transferred = answer(huanxin.Changed, "transferred")
-	nobody      = answer(huanxin.NoHolder, "")
+	same        = answered(huanxin.Unchanged, "")
+	reassigned  = answered(huanxin.Changed, "reassigned")
+	transferred = answered(huanxin.Changed, "transferred")
+	nobody      = answered(huanxin.NoHolder, "")
 )
 
 func TestTheGuardsDecision(t *testing.T) {
-	unknown := func(reason string) huanxin.CheckAnswer { return answer(huanxin.Unknown, reason) }
+	unknown := func(reason string) huanxin.CheckAnswer { return answered(huanxin.Unknown, reason) }
 	for _, c := range []struct {
 		name        string
 		first, last huanxin.CheckAnswer
@@ -39,8 +39,8 @@ func TestTheGuardsDecision(t *testing.T) {
 		{"no answer", huanxin.CheckAnswer{}, huanxin.CheckAnswer{}, "step_up no_answer"},
 		{"half an answer", same, huanxin.CheckAnswer{}, "step_up no_answer"},
 		{"the other half", huanxin.CheckAnswer{}, same, "step_up no_answer"},
-		{"changed in a way that there is not", answer(huanxin.Changed, ""), answer(huanxin.Changed, ""), "step_up no_answer"},
-		{"an outcome that there is not", answer(9, ""), answer(9, ""), "step_up no_answer"},
+		{"changed in a way that there is not", answered(huanxin.Changed, ""), answered(huanxin.Changed, ""), "step_up no_answer"},
+		{"an outcome that there is not", answered(9, ""), answered(9, ""), "step_up no_answer"},
 		{"changed on that day", reassigned, same, "step_up ambiguous_day"},
 		{"known since that day", unknown("before_coverage"), same, "step_up ambiguous_day"},
 		{"a day over two changes", reassigned, transferred, "step_up ambiguous_day"},
@@ -62,7 +62,7 @@ func TestAProofSinceTheNumberWasGivenAwayDoesNotOpenTheAccount(t *testing.T) {
 		{transferred, "block reassigned"},
 		{same, "step_up proved_since"},
 		{nobody, "step_up proved_since"},
-		{answer(huanxin.Unknown, "before_coverage"), "step_up proved_since"},
+		{answered(huanxin.Unknown, "before_coverage"), "step_up proved_since"},
 		{huanxin.CheckAnswer{}, "step_up proved_since"},
 	} {
 		access, reason := huanxin.GuardProved(c.proof)
@@ -77,7 +77,9 @@ func TestTIsTheLaterOfTheBindingAndItsConfirmation(t *testing.T) {
 	at := func(d, h int) huanxin.Moment {
 		return huanxin.Exactly(time.Date(2026, 5, d, h, 0, 0, 0, huanxin.China))
 	}
-	day := func(d int) huanxin.Moment { return huanxin.OnDay(huanxin.Date{Year: 2026, Month: 5, Day: d}, huanxin.China) }
+	day := func(d int) huanxin.Moment {
+		return huanxin.OnDay(huanxin.Date{Year: 2026, Month: 5, Day: d}, huanxin.China)
+	}
 	var none huanxin.Moment
 	for _, c := range []struct {
 		name             string
@@ -110,7 +112,9 @@ func TestTIsTheLaterOfTheBindingAndItsConfirmation(t *testing.T) {
 func TestAProofCountsWhereItMayBeLaterThanT(t *testing.T) {
 	now := time.Date(2026, 5, 10, 12, 0, 0, 0, huanxin.China)
 	t3 := time.Date(2026, 5, 3, 9, 0, 0, 0, huanxin.China)
-	day := func(d int) huanxin.Moment { return huanxin.OnDay(huanxin.Date{Year: 2026, Month: 5, Day: d}, huanxin.China) }
+	day := func(d int) huanxin.Moment {
+		return huanxin.OnDay(huanxin.Date{Year: 2026, Month: 5, Day: d}, huanxin.China)
+	}
 	for _, c := range []struct {
 		name  string
 		proof huanxin.Moment
