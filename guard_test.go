@@ -7,25 +7,25 @@ import (
 	"github.com/huanxin-platform/huanxin"
 )
 
-func answered(o huanxin.CheckOutcome, reason string) huanxin.CheckAnswer {
+func answerOf(o huanxin.CheckOutcome, reason string) huanxin.CheckAnswer {
 	return huanxin.CheckAnswer{Outcome: o, Reason: reason}
 }
 
 var (
-	same        = answered(huanxin.Unchanged, "")
-	reassigned  = answered(huanxin.Changed, "reassigned")
-	transferred = answered(huanxin.Changed, "transferred")
-	nobody      = answered(huanxin.NoHolder, "")
+	stayed      = answerOf(huanxin.Unchanged, "")
+	reassigned  = answerOf(huanxin.Changed, "reassigned")
+	transferred = answerOf(huanxin.Changed, "transferred")
+	nobody      = answerOf(huanxin.NoHolder, "")
 )
 
 func TestTheGuardsDecision(t *testing.T) {
-	unknown := func(reason string) huanxin.CheckAnswer { return answered(huanxin.Unknown, reason) }
+	unknown := func(reason string) huanxin.CheckAnswer { return answerOf(huanxin.Unknown, reason) }
 	for _, c := range []struct {
 		name        string
 		first, last huanxin.CheckAnswer
 		want        string
 	}{
-		{"unchanged", same, same, "allow unchanged"},
+		{"unchanged", stayed, stayed, "allow unchanged"},
 		{"given to somebody else", reassigned, reassigned, "block reassigned"},
 		{"handed over", transferred, transferred, "step_up transferred"},
 		{"nobody's", nobody, nobody, "step_up no_holder"},
@@ -37,14 +37,14 @@ func TestTheGuardsDecision(t *testing.T) {
 		{"a reason of tomorrow", unknown("eclipse"), unknown("eclipse"), "step_up unknown"},
 		{"a reason that is another outcome's", unknown("unchanged"), unknown("unchanged"), "step_up unknown"},
 		{"no answer", huanxin.CheckAnswer{}, huanxin.CheckAnswer{}, "step_up no_answer"},
-		{"half an answer", same, huanxin.CheckAnswer{}, "step_up no_answer"},
-		{"the other half", huanxin.CheckAnswer{}, same, "step_up no_answer"},
-		{"changed in a way that there is not", answered(huanxin.Changed, ""), answered(huanxin.Changed, ""), "step_up no_answer"},
-		{"an outcome that there is not", answered(9, ""), answered(9, ""), "step_up no_answer"},
-		{"changed on that day", reassigned, same, "step_up ambiguous_day"},
-		{"known since that day", unknown("before_coverage"), same, "step_up ambiguous_day"},
+		{"half an answer", stayed, huanxin.CheckAnswer{}, "step_up no_answer"},
+		{"the other half", huanxin.CheckAnswer{}, stayed, "step_up no_answer"},
+		{"changed in a way that there is not", answerOf(huanxin.Changed, ""), answerOf(huanxin.Changed, ""), "step_up no_answer"},
+		{"an outcome that there is not", answerOf(9, ""), answerOf(9, ""), "step_up no_answer"},
+		{"changed on that day", reassigned, stayed, "step_up ambiguous_day"},
+		{"known since that day", unknown("before_coverage"), stayed, "step_up ambiguous_day"},
 		{"a day over two changes", reassigned, transferred, "step_up ambiguous_day"},
-		{"the other way round", same, nobody, "step_up ambiguous_day"},
+		{"the other way round", stayed, nobody, "step_up ambiguous_day"},
 	} {
 		access, reason := huanxin.Guard(c.first, c.last)
 		if got := access.String() + " " + reason.String(); got != c.want {
@@ -60,9 +60,9 @@ func TestAProofSinceTheNumberWasGivenAwayDoesNotOpenTheAccount(t *testing.T) {
 	}{
 		{reassigned, "block reassigned"},
 		{transferred, "block reassigned"},
-		{same, "step_up proved_since"},
+		{stayed, "step_up proved_since"},
 		{nobody, "step_up proved_since"},
-		{answered(huanxin.Unknown, "before_coverage"), "step_up proved_since"},
+		{answerOf(huanxin.Unknown, "before_coverage"), "step_up proved_since"},
 		{huanxin.CheckAnswer{}, "step_up proved_since"},
 	} {
 		access, reason := huanxin.GuardProved(c.proof)
