@@ -83,7 +83,9 @@ func Guard(first, last CheckAnswer) (Access, GuardReason) {
 	}
 	switch first.Outcome {
 	case Unchanged:
-		return Allow, GuardUnchanged
+		if first.Reason == "" { // there is none; with one it is something else
+			return Allow, GuardUnchanged
+		}
 	case Changed:
 		switch first.Reason {
 		case CheckReassigned:

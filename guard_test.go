@@ -36,6 +36,7 @@ func TestTheGuardsDecision(t *testing.T) {
 		{"the carrier is late", unknown("carrier_late"), unknown("carrier_late"), "step_up carrier_late"},
 		{"a reason of tomorrow", unknown("eclipse"), unknown("eclipse"), "step_up unknown"},
 		{"a reason that is another outcome's", unknown("unchanged"), unknown("unchanged"), "step_up unknown"},
+		{"unchanged, but", answerOf(huanxin.Unchanged, "reassigned"), answerOf(huanxin.Unchanged, "reassigned"), "step_up no_answer"},
 		{"no answer", huanxin.CheckAnswer{}, huanxin.CheckAnswer{}, "step_up no_answer"},
 		{"half an answer", stayed, huanxin.CheckAnswer{}, "step_up no_answer"},
 		{"the other half", huanxin.CheckAnswer{}, stayed, "step_up no_answer"},
