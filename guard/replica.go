@@ -125,7 +125,7 @@ func (f *follower) decide(ask *asked, now time.Time) (d Decision, certain bool) 
 	case mark == huanxin.MarkNeverSeen && l.Scope() == huanxin.ReplicaUploaded:
 		return Decision{Reason: huanxin.GuardNotInReplica}, false
 	default:
-		certain = l.judge(&d, mark, ask, now, age)
+		certain = l.judge(&d, mark, ask, now)
 	}
 	if d.Access == huanxin.Allow && f.maxLag > 0 && now.Sub(l.freshest) > f.maxLag {
 		d.Access, d.Reason, certain = huanxin.StepUp, huanxin.GuardCarrierLate, false
@@ -134,8 +134,8 @@ func (f *follower) decide(ask *asked, now time.Time) (d Decision, certain bool) 
 }
 
 // judge decides by a mark. What is not Allow or Block may be otherwise by now and is not certain.
-func (l *loaded) judge(d *Decision, mark huanxin.Mark, ask *asked, now time.Time, age time.Duration) (certain bool) {
-	p := l.presentAt(now, age)
+func (l *loaded) judge(d *Decision, mark huanxin.Mark, ask *asked, now time.Time) (certain bool) {
+	p := l.presentAt(now, d.Age)
 	first, decided := answerAt(mark, ask.number, ask.first, p)
 	last := first
 	if decided && !ask.last.Equal(ask.first) {
