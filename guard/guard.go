@@ -206,8 +206,8 @@ func (g *Guard) Forget(number huanxin.Number) {
 
 // Status is how a Guard is.
 type Status struct {
-	// HubDown: the hub failed last and is not asked for a moment.
-	HubDown bool
+	// HubKnown says that there is a hub to ask, HubDown that it failed last and is not asked for a moment.
+	HubKnown, HubDown bool
 	// Replica says that there is one in memory, Vouches that it is relied on. The rest is about it.
 	Replica, Vouches bool
 	AsOf, Numbers    int64
@@ -217,7 +217,7 @@ type Status struct {
 // Status says how the Guard is now.
 func (g *Guard) Status() (s Status) {
 	if g.hub != nil {
-		s.HubDown = g.hub.breaker.open(time.Now())
+		s.HubKnown, s.HubDown = true, g.hub.breaker.open(time.Now())
 	}
 	if g.replica != nil {
 		g.replica.status(&s)

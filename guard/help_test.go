@@ -2,7 +2,6 @@ package guard_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -67,7 +66,6 @@ type liar struct {
 	checks  func(w http.ResponseWriter, r *http.Request, checks []client.Check) // nil: 500
 	replica func(w http.ResponseWriter, r *http.Request)                        // nil: 500
 	asked   [][]client.Check
-	pulled  int
 }
 
 func newLiar(t testing.TB) *liar {
@@ -95,7 +93,6 @@ func newLiar(t testing.TB) *liar {
 	})
 	mux.HandleFunc("GET /v1/replica", func(w http.ResponseWriter, r *http.Request) {
 		l.mu.Lock()
-		l.pulled++
 		give := l.replica
 		l.mu.Unlock()
 		if give == nil {
@@ -138,12 +135,6 @@ func (l *liar) questions() [][]client.Check {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.asked)
-}
-
-func (l *liar) pulls() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.pulled
 }
 
 // gives answers pulls with a body.
@@ -224,8 +215,6 @@ func exactly(t testing.TB, text string) huanxin.Moment {
 	must(t, err)
 	return m
 }
-
-func background() context.Context { return context.Background() }
 
 func pullFrom(t *testing.T, l *liar, path string) error {
 	t.Helper()

@@ -30,10 +30,11 @@ type hub struct {
 	took     prometheus.Histogram
 	failures *prometheus.CounterVec
 
-	base context.Context
-	mu   sync.Mutex
-	asks map[flightKey]*flight
-	busy sync.WaitGroup // the goroutines of asks
+	base  context.Context
+	mu    sync.Mutex
+	asks  map[flightKey]*flight
+	ended bool           // no question goes out any more
+	busy  sync.WaitGroup // the goroutines of asks
 }
 
 // mostAsks is how many questions may be on their way at once.
@@ -109,7 +110,7 @@ func (h *hub) join(key flightKey, ask *asked, now time.Time) (*flight, huanxin.G
 		return f, 0
 	}
 	switch {
-	case h.base.Err() != nil:
+	case h.ended:
 		return nil, huanxin.GuardClosed
 	case len(h.asks) >= mostAsks:
 		return nil, huanxin.GuardHubBusy
@@ -273,9 +274,10 @@ func describe(err error) string {
 	return "an answer that cannot be read"
 }
 
-// wait returns when no question is on its way. The base context is done by then.
+// wait lets no question go out any more, and returns when none is on its way. The base context is done by then.
 func (h *hub) wait() {
-	h.mu.Lock() // nobody is between looking at the context and sending
+	h.mu.Lock()
+	h.ended = true
 	h.mu.Unlock()
 	h.busy.Wait()
 }

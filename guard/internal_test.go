@@ -113,7 +113,7 @@ func TestACacheForgetsTheOldestFirst(t *testing.T) {
 func TestNumbersAreSealedEachToAnother(t *testing.T) {
 	a, b := newSealer(), newSealer()
 	n := huanxin.NumberOf(8613800000001)
-	if a.seal(n) != a.seal(n) || a.seal(n) == b.seal(n) || a.seal(n) == a.seal(huanxin.NumberOf(8613800000002)) {
+	if first := a.seal(n); first != a.seal(n) || a.seal(n) == b.seal(n) || a.seal(n) == a.seal(huanxin.NumberOf(8613800000002)) {
 		t.Error("a seal is not one of its key and number")
 	}
 }
