@@ -99,6 +99,26 @@ func TestTheStoryIsTrue(t *testing.T) {
 	}
 }
 
+// TestTheExampleRuns is `make example ARGS="-once -replica"`.
+func TestTheExampleRuns(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "huanxin")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../cmd/huanxin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	var out bytes.Buffer
+	if err := run(t.Context(), options{demo: program, once: true, replica: true}, &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for _, want := range []string{"sees Wang Fang's orders", "offers him a new account", "a code is enough, as ever"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, &out)
+		}
+	}
+}
+
 func TestWhoseNumberCannotBeToldGivesThePasswordOnce(t *testing.T) {
 	t.Parallel()
 	p, err := newPerson(t.Context(), startShop(t, startGuard(t), "", "unsure"))
