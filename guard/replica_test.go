@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -272,4 +273,62 @@ func TestAPullThatDoesNotEndIsBounded(t *testing.T) {
 		t.Error("it ended")
 	}
 	expect(t, "the old one stays", g.Decide(t.Context(), guard.Question{Number: num(t, kept), BoundAt: exactly(t, "2019-01-01")}), "allow unchanged replica")
+}
+
+func TestReplicasAreSwappedUnderThoseWhoAsk(t *testing.T) {
+	t.Parallel()
+	ours := marks(t)
+	l, g := withReplica(t, guard.Options{}, guard.Replica{}, made{asOf: 1, marks: ours})
+	q := guard.Question{Number: num(t, recycled), BoundAt: exactly(t, "2019-01-01")}
+	stop := make(chan struct{})
+	var askers sync.WaitGroup
+	for range 4 {
+		askers.Go(func() {
+			last := int64(0)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				d := g.Decide(t.Context(), q)
+				// In each replica of an even position the number is still the account's owner's.
+				want := huanxin.Block
+				if d.AsOf%2 == 0 {
+					want = huanxin.Allow
+				}
+				if d.Access != want || d.Source != guard.FromReplica || d.AsOf < last {
+					t.Errorf("%s as of %d, after %d", word(d), d.AsOf, last)
+					return
+				}
+				last = d.AsOf
+			}
+		})
+	}
+	for asOf := int64(2); asOf < 12; asOf++ {
+		ours[q.Number.Digits()] = began("2021-11-15", huanxin.OriginReassigned)
+		if asOf%2 == 0 {
+			ours[q.Number.Digits()] = began("2016-05-20", huanxin.OriginFirst)
+		}
+		l.gives(l.body(made{asOf: asOf, marks: ours}))
+		must(t, g.Refresh(t.Context()))
+	}
+	close(stop)
+	askers.Wait()
+}
+
+func TestAGuardMayBeClosedUnderThoseWhoAsk(t *testing.T) {
+	t.Parallel()
+	_, g := withReplica(t, guard.Options{}, guard.Replica{}, made{asOf: 1})
+	q := guard.Question{Number: num(t, kept), BoundAt: exactly(t, "2019-01-01")}
+	var askers sync.WaitGroup
+	for range 4 {
+		askers.Go(func() {
+			for g.Decide(t.Context(), q).Reason != huanxin.GuardClosed {
+			}
+		})
+	}
+	g.Close()
+	askers.Wait()
+	expect(t, "closed", g.Decide(t.Context(), q), "step_up closed none")
 }
