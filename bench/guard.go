@@ -69,7 +69,7 @@ func guarded(ctx context.Context, o options, out io.Writer) (err error) {
 	return w.decisions(ctx, o, out, g)
 }
 
-// fetch brings the bytes of a replica to a file, and looks at nothing.
+// fetch brings the bytes of a replica to stable storage, and looks at nothing.
 func fetch(ctx context.Context, hub *client.Client, path string) (n int64, err error) {
 	body, err := hub.Replica(ctx)
 	if err != nil {
@@ -81,7 +81,7 @@ func fetch(ctx context.Context, hub *client.Client, path string) (n int64, err e
 		return 0, err
 	}
 	n, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{body}, make([]byte, 1<<20))
-	return n, errors.Join(err, f.Close(), os.Remove(path))
+	return n, errors.Join(err, f.Sync(), f.Close(), os.Remove(path))
 }
 
 // followed pulls a replica into a new guard and says how long it took to serve.

@@ -31,7 +31,10 @@ var numbers = cast{
 
 var postgres pgtest.Template
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	rounds = 100
+	os.Exit(pgtest.Main(m))
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -226,7 +229,6 @@ type browser struct {
 	t    *testing.T
 	ctx  context.Context
 	base string
-	shot int
 	name string
 }
 
