@@ -1,11 +1,15 @@
 package guard
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client"
 )
 
 func TestAHubThatWentBackIsNoticedAfterHalfAMinute(t *testing.T) {
@@ -33,6 +37,31 @@ func TestAHubThatWentBackIsNoticedAfterHalfAMinute(t *testing.T) {
 		time.Sleep(time.Hour)
 		see(100, false)
 	})
+}
+
+func TestAHubThatWentBackIsNotBelieved(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/oauth2/token" {
+			_, _ = io.WriteString(w, `{"access_token":"t","expires_in":900}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"as_of":99,"results":[{"outcome":"UNCHANGED"}]}`)
+	}))
+	t.Cleanup(web.Close)
+	g, err := Open(t.Context(), Options{Hub: client.New(client.Options{URL: web.URL, ID: "a", Secret: "b"}), Deadline: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	q := Question{Number: huanxin.NumberOf(8613800000001), BoundAt: huanxin.Exactly(time.Now())}
+	g.hub.water.settled = 100
+	if d := g.Decide(t.Context(), q); d.Reason != huanxin.GuardHubBehind || d.Access != huanxin.StepUp {
+		t.Errorf("%+v", d)
+	}
+	g.hub.water.settled = 99
+	if d := g.Decide(t.Context(), q); d.Access != huanxin.Allow {
+		t.Errorf("%+v", d)
+	}
 }
 
 func TestABreakerOpensForLongerAndLonger(t *testing.T) {
