@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"encoding/binary"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -331,4 +332,35 @@ func TestAGuardMayBeClosedUnderThoseWhoAsk(t *testing.T) {
 	g.Close()
 	askers.Wait()
 	expect(t, "closed", g.Decide(t.Context(), q), "step_up closed none")
+}
+
+// TestAReplicaOfTomorrowVouchesForNothing: so it looks after a start with a clock that was put back.
+func TestAReplicaOfTomorrowVouchesForNothing(t *testing.T) {
+	t.Parallel()
+	l := newLiar(t)
+	path := filepath.Join(t.TempDir(), "replica")
+	l.gives(l.body(made{asOf: 7, marks: marks(t)}))
+	must(t, pullFrom(t, l, path))
+	for name, c := range map[string]struct {
+		ahead time.Duration
+		want  huanxin.Access
+	}{"a little ahead": {2 * time.Minute, huanxin.Allow}, "an hour ahead": {time.Hour, huanxin.StepUp}} {
+		onDisk(t, path, l.body(made{asOf: 8, issued: time.Now().Add(c.ahead), marks: marks(t)}))
+		g := open(t, guard.Options{Replica: &guard.Replica{Path: path}})
+		must(t, g.Refresh(t.Context()))
+		if d := g.Decide(t.Context(), question(t, kept)); d.Access != c.want || g.Status().Vouches != (c.want == huanxin.Allow) {
+			t.Errorf("%s: %s", name, word(d))
+		}
+		g.Close()
+		expect(t, "closed", g.Decide(t.Context(), question(t, kept)), "step_up closed none")
+	}
+}
+
+// onDisk puts a replica in place as a pull would that trusted the hub's clock.
+func onDisk(t *testing.T, path string, body []byte) {
+	t.Helper()
+	end := len(body) - 16
+	size := end - int(binary.LittleEndian.Uint64(body[end:]))
+	must(t, os.WriteFile(path, body[:size], 0o600))
+	must(t, os.WriteFile(path+".manifest", body[size:end], 0o600))
 }
