@@ -20,7 +20,7 @@ const (
 	// ahead is by how many times its window a pusher takes SETs in advance.
 	ahead = 8
 	// lookAgain is how often a pusher looks though nothing wakes it: another process may have changed something.
-	lookAgain = 15 * time.Second
+	lookAgain = 30 * time.Second
 	// downAfter is after how many failures in a row a receiver is taken to be down. Then one push at a time finds out whether it still is.
 	downAfter = 3
 	// buriedInRow is after how many refusals in a row a stream is paused.

@@ -154,7 +154,7 @@ func (p *pusher) stand(out *core.Exchanged) {
 		})
 		return
 	}
-	if !out.FailingSince.IsZero() && now.Sub(out.FailingSince) >= huanxin.PushFor && p.suspend == "" {
+	if !out.FailingSince.IsZero() && p.down() && now.Sub(out.FailingSince) >= huanxin.PushFor && p.suspend == "" {
 		p.suspend, p.look = "nothing could be delivered for 72 hours", true
 	}
 }
