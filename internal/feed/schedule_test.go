@@ -195,6 +195,39 @@ func TestAReceiverThatIsDownIsAskedByOnePushAtATimeAndThenHasAll(t *testing.T) {
 	})
 }
 
+func TestAVerificationIsTriedAtOnceThoughTheReceiverWasDown(t *testing.T) {
+	t.Parallel()
+	up := false
+	n := &network{answer: func(int, got) (int, http.Header) {
+		if up {
+			return 202, nil
+		}
+		return 0, nil
+	}}
+	bubble(t, n, func(t *testing.T, s *stage, stream string, run func(time.Duration)) {
+		s.recycle(1, 20)
+		follow, stop := context.WithCancel(t.Context())
+		defer stop()
+		go func() {
+			time.Sleep(2 * time.Hour)
+			up = true
+			began := time.Now()
+			must(t, s.VerifyStream(t.Context(), s.as("chat"), stream, "state"))
+			time.Sleep(5 * time.Second)
+			n.lock.Lock()
+			defer n.lock.Unlock()
+			if len(n.taken) == 0 || n.taken[0].typ != "verification" || n.times[len(n.seen)-len(n.taken)].Sub(began) > time.Second {
+				t.Errorf("within 5 s came %v", n.taken)
+			}
+		}()
+		var wg sync.WaitGroup
+		wg.Go(func() { s.feed.FollowOnly(follow) })
+		run(2*time.Hour + 10*time.Second)
+		stop()
+		wg.Wait()
+	})
+}
+
 func TestAReceiverIsLeftAloneForAsLongAsItAsksFor(t *testing.T) {
 	t.Parallel()
 	for status, header := range map[int]func(time.Time) string{

@@ -110,7 +110,7 @@ func (w *wakeUps) keep(ctx context.Context) error {
 			continue
 		}
 		id := one.Stream
-		x := &wakeUp{WakeUp: one, due: true, waiter: &waiter{listener: core.FeedListener{Stream: id}, wake: func() { w.tell(id) }}}
+		x := &wakeUp{WakeUp: one, due: true, waiter: &waiter{listener: core.FeedListener{Stream: id}, wake: func(bool) { w.tell(id) }}}
 		for !w.f.waiting.add(x.waiter, w.f.waiting.count()) {
 		}
 		w.of[id] = x
