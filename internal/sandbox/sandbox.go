@@ -96,6 +96,7 @@ type demo struct {
 	clients map[string]*client.Client // by party
 	apps    map[string]*appsim.App
 	watch   *watch
+	outage  outage // with Once; set before the apps work
 
 	log      *os.File
 	stopHub  context.CancelFunc
@@ -220,7 +221,7 @@ func (d *demo) prepare(ctx context.Context) error {
 		return err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConns, transport.MaxIdleConnsPerHost, transport.Proxy = 256, 256, nil
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost, transport.Proxy = 512, 512, nil // every app may wait for SETs
 	for _, c := range clients {
 		d.clients[c.ID] = client.New(client.Options{URL: d.hub.URL, ID: c.ClientID, Secret: c.Secret,
 			HTTP: &http.Client{Transport: transport, Timeout: 2 * time.Minute}})
@@ -231,6 +232,7 @@ func (d *demo) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	d.hook.serveFeeds(d.endpoint)
 	if !d.mark.Contracts {
 		if err := contract(ctx, d.hub.Hub); err != nil {
 			return err
@@ -263,9 +265,12 @@ func (d *demo) work() {
 	}
 	pace := appsim.Pace{Day: d.hub.Hub.Durations().Day(), Holder: d.ledger.Holder, URL: d.hub.URL, Log: log}
 	for id, app := range d.apps {
-		if id != catalogue.Yours {
-			d.actors.Go(func() { app.Work(d.acting, d.clients[id], pace) })
+		if id == catalogue.Yours {
+			continue
 		}
+		pace := pace
+		pace.PushTo, pace.Down = d.pushTo(app.Spec), d.down(id)
+		d.actors.Go(func() { app.Work(d.acting, d.clients[id], pace) })
 	}
 }
 
