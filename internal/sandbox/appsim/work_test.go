@@ -91,7 +91,7 @@ func TestNobodyWorksForTheDeadAndForTheVisitor(t *testing.T) {
 		stop := o.running()
 		sleep(t.Context(), 100*time.Millisecond)
 		stop()
-		if calls := o.faults.count(""); calls != 0 {
+		if calls := o.faults.count("GET /v1") + o.faults.count("POST /ssf/poll"); calls != 0 {
 			t.Errorf("%s: %d calls", b, calls)
 		}
 	}
