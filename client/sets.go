@@ -192,8 +192,10 @@ func (s *SET) read(in *claims, payload json.RawMessage) error {
 	if len(payload) == 0 || payload[0] != '{' || json.Unmarshal(payload, &p) != nil {
 		return errors.New("it is no object of its type")
 	}
-	s.Reason, s.StartedAt, s.TaskID, s.Retracts, s.State, s.Status = p.Reason+p.Why, p.StartedAt, p.TaskID, p.Retracts, p.State, p.Status
 	missing := s.Number.IsZero()
+	if s.Type != huanxin.UnbindRequested {
+		s.Reason, s.StartedAt, s.TaskID, s.Retracts, s.State, s.Status = p.Reason+p.Why, p.StartedAt, p.TaskID, p.Retracts, p.State, p.Status
+	}
 	switch s.Type {
 	case huanxin.UnbindRequested:
 		if json.Unmarshal(payload, &s.Task) != nil {
