@@ -155,7 +155,7 @@ type PollAnswer struct {
 // Poll acknowledges and fetches SETs of a poll stream.
 func (c *Client) Poll(ctx context.Context, s Stream, in PollRequest) (out PollAnswer, err error) {
 	path, ours := strings.CutPrefix(s.Delivery.EndpointURL, c.o.URL)
-	if !ours {
+	if !ours || !strings.HasPrefix(path, "/") { // the token is for nobody else
 		return out, huanxin.Errorf(huanxin.Internal, "unexpected_answer", "the stream's poll endpoint is not on its hub")
 	}
 	return out, c.manage(ctx, http.MethodPost, path, in, &out)
