@@ -9,6 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client"
+	"github.com/huanxin-platform/huanxin/internal/sandbox/appsim"
 	"github.com/huanxin-platform/huanxin/internal/sandbox/catalogue"
 )
 
@@ -41,24 +44,49 @@ func (d *demo) endpoint(party string) http.Handler {
 	return nil
 }
 
-// subscribe makes every app's stream before anything happens that it should tell of. An app that has none yet makes it when it begins to
-// work, too.
+// subscribe makes every app's stream before anything happens that it should tell of; else an app that has none makes it when it begins to
+// work. Those that are pushed are paused until then: there is nobody yet to take it.
 func (d *demo) subscribe(ctx context.Context) error {
+	return d.eachApp(ctx, func(app *appsim.App, hub *client.Client) error {
+		s, err := app.Subscribe(ctx, hub, d.pushTo(app.Spec))
+		if err == nil && pushed(app.Spec) {
+			_, err = hub.SetStreamStatus(ctx, client.StreamState{Stream: s.ID, Status: huanxin.StreamPaused.String(), Reason: "not at work yet"})
+		}
+		return err
+	})
+}
+
+// resume lets the streams that are pushed go on.
+func (d *demo) resume(ctx context.Context) error {
+	return d.eachApp(ctx, func(app *appsim.App, hub *client.Client) error {
+		if !pushed(app.Spec) {
+			return nil
+		}
+		streams, err := hub.Streams(ctx)
+		for i := range streams {
+			_, failed := hub.SetStreamStatus(ctx, client.StreamState{Stream: streams[i].ID, Status: huanxin.StreamEnabled.String()})
+			err = errors.Join(err, failed)
+		}
+		return err
+	})
+}
+
+// eachApp does something for every app but the visitor's, a few at a time.
+func (d *demo) eachApp(ctx context.Context, do func(app *appsim.App, hub *client.Client) error) error {
 	work := make(chan string)
 	errs := make(chan error, len(d.apps))
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for id := range work {
-				app := d.apps[id]
-				if _, err := app.Subscribe(ctx, d.clients[id], d.pushTo(app.Spec)); err != nil {
+				if err := do(d.apps[id], d.clients[id]); err != nil {
 					errs <- fmt.Errorf("%s: %w", id, err)
 				}
 			}
 		})
 	}
 	for _, a := range catalogue.Apps() {
-		if a.Behaviour != catalogue.Nobody {
+		if a.Behaviour != catalogue.Nobody && ctx.Err() == nil {
 			work <- a.ID
 		}
 	}

@@ -106,6 +106,9 @@ func (p *play) run(ctx context.Context) error {
 		return err
 	}
 	p.d.outage = outage{time.Now(), time.Now().Add(outageDays * p.day())}
+	if err := p.d.resume(ctx); err != nil {
+		return err
+	}
 	p.d.work() // not before: 239 apps at work make a slow machine too slow for what must happen on the first day
 	begun := time.Now()
 	late, interrupted, corrected := false, false, false

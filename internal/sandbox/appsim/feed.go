@@ -37,7 +37,7 @@ func (a *App) subscription(ctx context.Context) (s subscription, err error) {
 }
 
 // Subscribe gives the app's stream at the hub, which is made if it is not there. pushTo is where its SETs are to be pushed to now; with
-// "" they are polled. Of another stream than before, the tasks of before it are to be listed.
+// "" they are polled. If it is another stream than before and there are tasks already, which it may not tell of, they are to be listed.
 func (a *App) Subscribe(ctx context.Context, hub *client.Client, pushTo string) (s client.Stream, err error) {
 	kept, err := a.subscription(ctx)
 	if err != nil {
@@ -63,8 +63,12 @@ func (a *App) Subscribe(ctx context.Context, hub *client.Client, pushTo string) 
 	if err != nil || s.ID == kept.id {
 		return s, err
 	}
+	before, _, err := hub.Tasks(ctx, "", 1)
+	if err != nil {
+		return s, err
+	}
 	return s, a.write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE stream SET id = ?, listed = 0`, s.ID)
+		_, err := tx.ExecContext(ctx, `UPDATE stream SET id = ?, listed = ?`, s.ID, len(before) == 0)
 		return err
 	})
 }
@@ -174,7 +178,7 @@ func (w *worker) ring() {
 // nonsensical is how the app of nonsense refuses a SET that there is nothing wrong with.
 var nonsensical = &client.SetError{Err: "invalid_request", Description: "看不懂 / what is this"}
 
-// refuses reports whether a SET is one of those that the app of nonsense refuses.
+// refuses reports whether a SET is one of those that the app of nonsense refuses: it does not want to hear of tasks.
 func (w *worker) refuses(s *client.SET) bool {
-	return w.Spec.Behaviour == catalogue.Nonsense && s.Type == huanxin.UnbindRequested && part("refuses", s.JTI) < 1./3
+	return w.Spec.Behaviour == catalogue.Nonsense && s.Type == huanxin.UnbindRequested
 }

@@ -179,7 +179,7 @@ func TestAHubInTroubleIsWaitedFor(t *testing.T) {
 			stop := o.running()
 			eventually(t, "the task is answered", func() bool { return o.final(task) })
 			stop()
-			if len(fails) != 4 { // the token, the list, the task read again, the answers
+			if len(fails) != 6 { // the token, the streams, the list, the poll, the task read again, the answers
 				t.Errorf("calls: %v", fails)
 			}
 			if w := o.worked(task); w.Unbound != 1 {
