@@ -269,7 +269,9 @@ func (d *demo) work() {
 			continue
 		}
 		pace := pace
-		pace.PushTo, pace.Down = d.pushTo(app.Spec), d.down(id)
+		if pace.PushTo, pace.Down = d.pushTo(app.Spec), d.down(id); pace.Down != nil {
+			pace.Patience = downPatience
+		}
 		d.actors.Go(func() { app.Work(d.acting, d.clients[id], pace) })
 	}
 }

@@ -18,7 +18,8 @@ type Pace struct {
 	// Down reports whether the app is down at a time: it does nothing then, and its endpoint answers nothing. nil: it never is.
 	Down func(time.Time) bool
 	// Relist is how often, in real time, the app looks at its task list, to be sure that its stream told it all, and Patience how long the
-	// feed has then to tell it after all. Zero: 30 s and 5 s. NonsenseRelist is how often the app of nonsense does, which has no better
+	// feed has then to tell it after all. Zero: 30 s, and 90 s, since what an app that was killed did not acknowledge comes again after a
+	// minute. NonsenseRelist is how often the app of nonsense does, which has no better
 	// way. Zero: 1 s.
 	Relist, Patience, NonsenseRelist time.Duration
 	// Timeout bounds one call of the hub. Zero: 15 s.
@@ -40,7 +41,7 @@ func (p Pace) withDefaults() Pace {
 	}
 	set(&p.Day, 24*time.Hour)
 	set(&p.Relist, 30*time.Second)
-	set(&p.Patience, 5*time.Second)
+	set(&p.Patience, 90*time.Second)
 	set(&p.NonsenseRelist, time.Second)
 	set(&p.Timeout, 15*time.Second)
 	if p.Log == nil {
