@@ -63,9 +63,11 @@ func (a *App) Subscribe(ctx context.Context, hub *client.Client, pushTo string) 
 	if err != nil || s.ID == kept.id {
 		return s, err
 	}
-	before, _, err := hub.Tasks(ctx, "", 1)
-	if err != nil {
-		return s, err
+	var before []client.Task
+	if a.Spec.Behaviour != catalogue.Dead { // which never looks at anything
+		if before, _, err = hub.Tasks(ctx, "", 1); err != nil {
+			return s, err
+		}
 	}
 	return s, a.write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE stream SET id = ?, listed = ?`, s.ID, len(before) == 0)
