@@ -33,7 +33,8 @@ type Options struct {
 	Out io.Writer // for programs: the line "ready URL", and the tables of Once
 	Err io.Writer // for people
 
-	people int // how many numbers; 0: the usual
+	people     int           // how many numbers; 0: the usual
+	redelivery time.Duration // see server.Config; 0: the usual
 }
 
 // The speeds at which a day lasts 6 seconds and 1 second.
@@ -166,6 +167,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 	cfg := server.DefaultConfig()
 	cfg.Listen, cfg.Data, cfg.AllowLoopback = d.o.Listen, filepath.Join(d.o.Data, "hub"), true
 	cfg.Service.Speed, cfg.Feed.DefaultSubjects = d.o.Speed, "ALL"
+	cfg.Feed.Redelivery = server.Duration(d.o.redelivery)
 	listed := d.world.listed()
 	cfg.Checks.Exempt = func(digits uint64) bool { return listed[digits] }
 	cfg.Limits.Shutdown = server.Duration(5 * time.Second)

@@ -40,6 +40,8 @@ type App struct {
 	endpoint   atomic.Pointer[http.Handler]         // of pushes, while the app works
 	down       atomic.Pointer[func(time.Time) bool] // nil: never
 	unverified atomic.Int64
+	polled     atomic.Int64
+	came       atomic.Int64 // by push
 }
 
 // Open gives the app whose database is, or will be, DIR/ID.db. hold and restore are the service's, divided by the demo's

@@ -32,6 +32,9 @@ func (w *worker) hear(pushed bool) client.Take {
 			}
 			return w.note(ctx, tx, &s, at)
 		})
+		if err == nil {
+			w.count(pushed)
+		}
 		if err == nil && !todo.IsZero() {
 			w.restless.Store(true)
 			w.ring()
@@ -39,6 +42,17 @@ func (w *worker) hear(pushed bool) client.Take {
 		return err
 	}
 }
+
+func (a *App) count(pushed bool) {
+	if pushed {
+		a.came.Add(1)
+	} else {
+		a.polled.Add(1)
+	}
+}
+
+// Counted says how many SETs came by poll and by push since the app was opened, repeats included.
+func (a *App) Counted() (polled, pushed int) { return int(a.polled.Load()), int(a.came.Load()) }
 
 // note writes down what is new in a SET.
 func (w *worker) note(ctx context.Context, tx *sql.Tx, s *client.SET, at time.Time) error {
