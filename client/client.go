@@ -3,6 +3,9 @@
 // A Client gets its access tokens by itself and keeps them until they run out. Refusals of the hub are *huanxin.Error with
 // the kind, code, reason and fields of its problem document. Calls are not repeated: every write of the hub is idempotent
 // (event ids, answers, Idempotency-Key), so a caller may repeat one whose answer was lost.
+//
+// An app hears of recycled numbers and of its tasks by a stream: CreateStream makes one, and Receive polls it, or Pushes is the endpoint that
+// it is pushed to. Both verify each SET and give it to a function.
 package client
 
 import (
