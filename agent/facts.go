@@ -123,7 +123,9 @@ func (w *want) decideMark(f *Facts, found *Finding) decision {
 	if found != nil && found.FirstBound != (When{}) {
 		at = found.FirstBound
 	}
-	verdict := func(o huanxin.Outcome, r huanxin.Reason) decision { return decision{Verdict: huanxin.Verdict{Outcome: o, Reason: r}} }
+	verdict := func(o huanxin.Outcome, r huanxin.Reason) decision {
+		return decision{Verdict: huanxin.Verdict{Outcome: o, Reason: r}}
+	}
 	switch _, _, row := huanxin.Decide(claim, b); {
 	case row == 1:
 		return verdict(huanxin.NotBound, huanxin.NoneFound)
