@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +31,7 @@ type office struct {
 	agent    *Agent
 	numbers  int
 	ids      int
+	id       string
 	requests map[string]string // by task
 }
 
@@ -100,6 +101,12 @@ func withEngine(e engine) option { return func(o *office) { o.engine = e } }
 
 func withConfig(f func(*Config)) option { return func(o *office) { f(&o.config) } }
 
+// withHub shares a hub, where the app is another one.
+func withHub(h *hubtest.Hub) option { return func(o *office) { o.hub = h } }
+
+// offices counts them, and numbers the numbers: those of a hub that is shared are different.
+var offices, numbers atomic.Int64
+
 func withSpeed(s float64) option { return func(o *office) { o.options.Speed = s } }
 
 func newOffice(t testing.TB, opts ...option) *office {
@@ -113,9 +120,12 @@ func newOffice(t testing.TB, opts ...option) *office {
 	if o.engine.driver == "" {
 		o.engine = sqliteEngine(t)
 	}
-	o.hub = hubtest.Start(t)
+	if o.hub == nil {
+		o.hub = hubtest.Start(t)
+	}
+	o.id = fmt.Sprintf("pay-%d", offices.Add(1))
 	o.carrier = o.hub.Carrier("cmcc")
-	o.app = o.hub.App("pay", hubtest.Class(o.class), hubtest.Kinds(o.kinds...), hubtest.Domains("pay.example"))
+	o.app = o.hub.App(o.id, hubtest.Class(o.class), hubtest.Kinds(o.kinds...), hubtest.Domains("pay.example"))
 	o.openAccounts()
 	o.configure()
 	o.start()
@@ -137,8 +147,8 @@ func (o *office) openAccounts() {
 func (o *office) configure() {
 	o.Helper()
 	dir := o.TempDir()
-	o.config.Hub = HubConfig{URL: o.hub.URL, ClientID: "pay", SecretFile: filepath.Join(dir, "secret")}
-	o.must(os.WriteFile(o.config.Hub.SecretFile, []byte(o.hub.Credentials("pay").Secret), 0o600))
+	o.config.Hub = HubConfig{URL: o.hub.URL, ClientID: o.id, SecretFile: filepath.Join(dir, "secret")}
+	o.must(os.WriteFile(o.config.Hub.SecretFile, []byte(o.hub.Credentials(o.id).Secret), 0o600))
 	o.config.State = filepath.Join(dir, "state")
 	o.config.Links = map[string]string{"confirm_own_account": "https://pay.example/confirm/{task}"}
 	o.config.Kinds = nil
@@ -223,10 +233,10 @@ func (o *office) number() huanxin.Number {
 
 func (o *office) numberOf(events ...client.Event) huanxin.Number {
 	o.Helper()
-	o.numbers++
-	text := fmt.Sprintf("+86138%08d", o.numbers)
+	no := numbers.Add(1)
+	text := fmt.Sprintf("+86138%08d", no)
 	for i := range events {
-		events[i].ID, events[i].Number = fmt.Sprintf("%d-%d", o.numbers, i), text
+		events[i].ID, events[i].Number = fmt.Sprintf("%d-%d", no, i), text
 	}
 	o.report(events...)
 	n, err := huanxin.ParseNumber(text)
@@ -250,7 +260,7 @@ func (o *office) ask(n huanxin.Number, kinds ...huanxin.TaskKind) string {
 
 func (o *office) askOf(n huanxin.Number, started time.Time, origin string, kinds ...huanxin.TaskKind) string {
 	o.Helper()
-	in := client.NewRequest{Number: n.E164(), StartedAt: started, Origin: origin, Control: "sms_otp", Identity: "carrier_crm", Verified: time.Now(), Apps: []string{"pay"}}
+	in := client.NewRequest{Number: n.E164(), StartedAt: started, Origin: origin, Control: "sms_otp", Identity: "carrier_crm", Verified: time.Now(), Apps: []string{o.id}}
 	for _, k := range kinds {
 		in.Kinds = append(in.Kinds, k.String())
 	}
@@ -424,4 +434,18 @@ func (o *office) state(task string) *task {
 	return got[0]
 }
 
-var _ = slices.Contains[[]string]
+// exec2 changes an agent's state, as time does.
+func (o *office) exec2(a *Agent, q string, args ...any) {
+	o.Helper()
+	o.must(a.state.write(o.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec(q, args...)
+		return err
+	}))
+}
+
+// holdIsOver waits until what is held now may be final.
+func (o *office) holdIsOver() {
+	if o.class != "" {
+		time.Sleep(o.agent.hold + time.Millisecond)
+	}
+}

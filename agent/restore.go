@@ -182,7 +182,7 @@ func (a *Agent) restoreNow(ctx context.Context, o *RestoreOrder) ([]Restored, er
 	if f.err != nil {
 		return nil, f.err
 	}
-	t.recognise(a.state, f.facts, now)
+	t.recognise(a, f.facts)
 	said, err := r.restore(ctx, t, o)
 	if err != nil {
 		return nil, err

@@ -114,7 +114,7 @@ func (t *task) trouble() huanxin.Verdict {
 	return huanxin.Verdict{Outcome: huanxin.Failed, Reason: huanxin.Temporary}
 }
 
-// verdict combines what holds of a task's bindings. final is when the last unbinding that was begun is final; zero: all are.
+// verdict combines what holds of a task's bindings. final is when the last unbinding can be final; zero: all are.
 func (r *round) verdict(t *task, now time.Time) (v huanxin.Verdict, final time.Time) {
 	if !r.a.works(t.kind) {
 		return huanxin.Verdict{Outcome: huanxin.Kept, Reason: huanxin.NotInScope}, final
@@ -126,8 +126,8 @@ func (r *round) verdict(t *task, now time.Time) (v huanxin.Verdict, final time.T
 			v = *b.failure
 		}
 		all = append(all, v)
-		if b.decision.Outcome == huanxin.Unbound && b.final.After(now) && b.final.After(final) {
-			final = b.final
+		if b.decision.Outcome == huanxin.Unbound && (b.acted.IsZero() || b.final.After(now)) {
+			final = latest(final, latest(b.final, now))
 		}
 	}
 	v.Outcome, v.Reason = huanxin.Combine(all)

@@ -129,7 +129,7 @@ func (r *round) consider(ctx context.Context) error {
 			t.failed(f.err)
 			continue
 		}
-		t.recognise(r.a.state, f.facts, r.now)
+		t.recognise(r.a, f.facts)
 		if t.retracted.IsZero() && t.phase <= standing {
 			t.judge(r.now, r.counts)
 		}
@@ -164,9 +164,9 @@ func readable(err error) string {
 }
 
 // recognise ties what was found to what is known. What was intended and is gone was done by us, before a crash.
-func (t *task) recognise(s *state, facts []Facts, now time.Time) {
+func (t *task) recognise(a *Agent, facts []Facts) {
 	for _, f := range facts {
-		b := t.binding(s, f.ID)
+		b := t.binding(a.state, f.ID)
 		b.present = true
 		if b.acted.IsZero() && b.facts != f {
 			b.facts, b.dirty = f, true
@@ -177,7 +177,8 @@ func (t *task) recognise(s *state, facts []Facts, now time.Time) {
 	}
 	for _, b := range t.bindings {
 		if !b.present && b.intent == unbind && b.acted.IsZero() {
-			b.acted, b.intent, b.dirty = b.intentAt, 0, true
+			b.done(unbind, b.intentAt, a.hold, a.restoreFor, a.highValue(b.facts.Class) && t.kind == huanxin.Unbind)
+			b.intent, b.dirty = 0, true
 		}
 	}
 }

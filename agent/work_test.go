@@ -48,7 +48,7 @@ func TestEachBindingIsTreatedByItsRow(t *testing.T) {
 			}
 			o.clean()
 		})
-		o.numbers, o.ids = o.numbers+1, o.ids+1
+		o.ids++
 	}
 }
 
