@@ -40,6 +40,7 @@ type engine struct {
 	driver string
 	dsn    string
 	schema []string
+	at     func(time.Time) any
 	open   func(dsn string) (*sql.DB, error)
 }
 
@@ -85,6 +86,7 @@ clear_label:
 
 func sqliteEngine(t testing.TB) engine {
 	return engine{driver: "sqlite", dsn: filepath.Join(t.TempDir(), "accounts.db"), schema: sqliteSchema,
+		at: func(t time.Time) any { return t.In(huanxin.China).Format("2006-01-02 15:04:05.000") },
 		open: func(dsn string) (*sql.DB, error) {
 			return sql.Open("sqlite", "file:"+dsn+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(off)")
 		}}
@@ -274,33 +276,34 @@ func (o *office) askOf(n huanxin.Number, started time.Time, origin string, kinds
 
 // facts of a binding that is seeded. B is 400 days before the tenure unless said.
 type seed struct {
-	boundAt, boundDay, proofAt string
-	proofNever                 bool
-	same, class, hold          string
-	account                    string
-	trueBound                  time.Time
-	sessions                   []time.Time
+	boundAt, proofAt  time.Time
+	boundDay          string
+	proofNever        bool
+	same, class, hold string
+	account           string
+	trueBound         time.Time
+	sessions          []time.Time
 }
 
 func bound(t time.Time) func(*seed) {
-	return func(s *seed) { s.boundAt, s.trueBound = t.UTC().Format("2006-01-02 15:04:05+00:00"), t }
+	return func(s *seed) { s.boundAt, s.trueBound = t, t }
 }
 
 func boundOn(d time.Time, truth time.Time) func(*seed) {
 	return func(s *seed) {
-		s.boundAt, s.boundDay, s.trueBound = "", d.In(huanxin.China).Format(time.DateOnly), truth
+		s.boundAt, s.boundDay, s.trueBound = time.Time{}, d.In(huanxin.China).Format(time.DateOnly), truth
 	}
 }
 
 func unknownBound(truth time.Time) func(*seed) {
-	return func(s *seed) { s.boundAt, s.trueBound = "", truth }
+	return func(s *seed) { s.boundAt, s.trueBound = time.Time{}, truth }
 }
 
 func proof(t time.Time) func(*seed) {
-	return func(s *seed) { s.proofAt, s.proofNever = t.UTC().Format("2006-01-02 15:04:05+00:00"), false }
+	return func(s *seed) { s.proofAt, s.proofNever = t, false }
 }
 
-func unknownProof(s *seed) { s.proofAt, s.proofNever = "", false }
+func unknownProof(s *seed) { s.proofAt, s.proofNever = time.Time{}, false }
 
 func same(w string) func(*seed) { return func(s *seed) { s.same = w } }
 
@@ -327,14 +330,22 @@ func (o *office) bind(n huanxin.Number, opts ...func(*seed)) int {
 		return s
 	}
 	o.exec(o.q(`INSERT INTO bindings (id, account, number, bound_at, bound_day, proof_at, proof_never, same_person, class, hold_back, true_bound)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`), o.ids, s.account, national, null(s.boundAt), null(s.boundDay), null(s.proofAt), s.proofNever,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`), o.ids, s.account, national, o.at(s.boundAt), null(s.boundDay), o.at(s.proofAt), s.proofNever,
 		null(s.same), null(s.class), null(s.hold), s.trueBound.UTC().Format("2006-01-02 15:04:05+00:00"))
 	for _, at := range s.sessions {
 		o.ids++
-		o.exec(o.q(`INSERT INTO sessions (id, account, number, started_at) VALUES (?, ?, ?, ?)`), o.ids, s.account, national, at.In(huanxin.China).Format("2006-01-02 15:04:05"))
+		o.exec(o.q(`INSERT INTO sessions (id, account, number, started_at) VALUES (?, ?, ?, ?)`), o.ids, s.account, national, o.at(at))
 		defer func() { o.ids-- }()
 	}
 	return o.ids - len(s.sessions)
+}
+
+// at gives a time as the accounts keep it.
+func (o *office) at(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return o.engine.at(t)
 }
 
 // q writes a statement with the engine's placeholders.

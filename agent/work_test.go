@@ -9,7 +9,12 @@ import (
 
 // TestEachBindingIsTreatedByItsRow is the table of DOMAIN.md §6 on a database.
 func TestEachBindingIsTreatedByItsRow(t *testing.T) {
-	o := newOffice(t)
+	for name, e := range engines {
+		t.Run(name, func(t *testing.T) { rowByRow(t, newOffice(t, withEngine(e(t)))) })
+	}
+}
+
+func rowByRow(t *testing.T, o *office) {
 	noon := tenure
 	for _, c := range []struct {
 		story           string
