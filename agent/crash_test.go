@@ -124,7 +124,7 @@ func TestAnAgentKilledAtAnyStepUnbindsOnceAndAnswersOnce(t *testing.T) {
 func killedAtEveryStep(t *testing.T, classes string, e func(testing.TB) engine) {
 	steps, hub := map[string]bool{}, hubtest.Start(t)
 	for k := 1; ; k++ {
-		o := newOffice(t, withHub(hub), withEngine(e(t)), withClass(classes), withSpeed(24*3600*100)) // a hold of 10 ms
+		o := newOffice(t, withHub(hub), withEngine(e(t)), withConfig(func(c *Config) { c.SQL = &SQLConfig{Connections: 1} }), withClass(classes), withSpeed(24*3600*100)) // a hold of 10 ms
 		w := o.world()
 		reached := o.crashAt(k)
 		o.agent.o.crash = o.options.crash

@@ -165,9 +165,7 @@ func (o *office) configure() {
 	s.SQL = *c.SQL
 	s.SQL.Driver, s.SQL.DSN = o.engine.driver, o.engine.dsn
 	if o.config.SQL != nil { // what the test said goes before
-		if o.config.SQL.MaxBindings != 0 {
-			s.SQL.MaxBindings = o.config.SQL.MaxBindings
-		}
+		s.SQL.MaxBindings, s.SQL.Connections, s.SQL.Lease = o.config.SQL.MaxBindings, o.config.SQL.Connections, o.config.SQL.Lease
 		for _, f := range []struct{ to, from *Statements }{{&s.SQL.Unbind, &o.config.SQL.Unbind}, {&s.SQL.Suspend, &o.config.SQL.Suspend}, {&s.SQL.Resume, &o.config.SQL.Resume}} {
 			if *f.from != nil {
 				*f.to = *f.from
@@ -459,4 +457,24 @@ func (o *office) holdIsOver() {
 	if o.class != "" {
 		time.Sleep(o.agent.hold + time.Millisecond)
 	}
+}
+
+// lastEvent gives the id of the i-th event of the number that was made last.
+func (o *office) lastEvent(i int) string { return fmt.Sprintf("%d-%d", numbers.Load(), i) }
+
+func (o *office) parse(number string) huanxin.Number {
+	o.Helper()
+	n, err := huanxin.ParseNumber(number)
+	o.must(err)
+	return n
+}
+
+func (o *office) bindText(number string, opts ...func(*seed)) int {
+	o.Helper()
+	return o.bind(o.parse(number), opts...)
+}
+
+func (o *office) askText(number, origin string) string {
+	o.Helper()
+	return o.askOf(o.parse(number), tenure, origin)
 }

@@ -256,7 +256,7 @@ func (a *Agent) list(ctx context.Context) error {
 
 // missing looks at tasks that are open here, and that the hub no longer lists.
 func (a *Agent) missing(ctx context.Context, listed map[string]bool, began time.Time) error {
-	here, err := a.state.tasks(ctx, `phase <= 2 AND seen_at < ? AND ended = ''`, began.UnixMicro())
+	here, err := a.state.tasks(ctx, `phase <= 2 AND seen_at <= ? AND ended = ''`, began.UnixMicro())
 	if err != nil {
 		return err
 	}

@@ -48,9 +48,14 @@ func (r *round) considerRestoring(ctx context.Context, t *task) {
 	if t.phase <= standing {
 		r.todo = append(r.todo, r.orders(t)...) // which are key's to resume
 	}
-	_, err := r.restore(ctx, t, &RestoreOrder{Task: t.task})
+	said, err := r.restore(ctx, t, &RestoreOrder{Task: t.task})
 	if err != nil {
 		t.failed(err)
+	}
+	for _, s := range said {
+		if s.Said == saidForbidden || s.Said == saidUnknown {
+			r.unsure[t] = true
+		}
 	}
 }
 
@@ -177,7 +182,7 @@ func (a *Agent) restoreNow(ctx context.Context, o *RestoreOrder) ([]Restored, er
 		return nil, err
 	}
 	t, now := tasks[0], a.now()
-	r := &round{a: a, tasks: tasks, now: now, counts: map[string]int{}}
+	r := a.newRound(tasks, now)
 	f := a.conn.find(ctx, []*want{&t.want})[0]
 	if f.err != nil {
 		return nil, f.err

@@ -68,6 +68,9 @@ func (b *binding) done(d deed, now time.Time, hold, keep time.Duration, high boo
 	}
 }
 
+// restoreTries is how often it is asked whether what was taken back may be restored: the hub's checks may lag behind its feed.
+const restoreTries = 8
+
 // settleTask says where a task stands after a round, what its answer is, and when it is looked at next.
 func (r *round) settleTask(t *task) {
 	now := r.a.now()
@@ -80,7 +83,13 @@ func (r *round) settleTask(t *task) {
 		}
 		return
 	}
-	t.tries, t.next = 0, time.Time{}
+	t.next = time.Time{}
+	if !t.retracted.IsZero() && r.unsure[t] && t.tries < restoreTries {
+		t.tries++
+		t.next = now.Add(r.a.backoff(t.tries))
+		return
+	}
+	t.tries = 0
 	switch {
 	case !t.retracted.IsZero():
 		t.phase = max(t.phase, done)

@@ -172,7 +172,7 @@ func (s *state) save(ctx context.Context, tasks []*task, counts map[string]int, 
 				return err
 			}
 			for _, b := range t.bindings {
-				if !b.dirty {
+				if !b.dirty || b.decided.IsZero() { // one that was only seen is none of the task's
 					continue
 				}
 				if err := s.putBinding(ctx, put, t.no, b); err != nil {

@@ -55,6 +55,11 @@ type round struct {
 	// todo are orders in the order of the tasks.
 	todo   []*todo
 	counts map[string]int
+	unsure map[*task]bool // it may be told later whether it may be restored
+}
+
+func (a *Agent) newRound(tasks []*task, now time.Time) *round {
+	return &round{a: a, tasks: tasks, now: now, counts: map[string]int{}, unsure: map[*task]bool{}}
 }
 
 // todo is an order, and what became of it.
@@ -78,7 +83,7 @@ func (a *Agent) workBatch(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	a.about.setHeld("")
-	r := &round{a: a, tasks: tasks, now: now, counts: map[string]int{}}
+	r := a.newRound(tasks, now)
 	if err := r.consider(ctx); err != nil {
 		return 0, err
 	}
