@@ -110,3 +110,7 @@ func (s *state) status(ctx context.Context, out *Status) error {
 		return rows.Err()
 	})
 }
+
+func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}

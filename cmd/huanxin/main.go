@@ -42,6 +42,7 @@ func commands() []command {
 		{"client", "add the programs of a party, or rotate their credentials", client},
 		{"key", "rotate the hub's signing key", key},
 		{"replica", "an app's local copy of the number index: upload numbers, pull, verify", replicaCommand},
+		{"agent", "run beside an app's accounts: take tasks, find bindings, decide, act, answer", agentCommand},
 		{"version", "say which version this is", version},
 	}
 }
