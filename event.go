@@ -1,6 +1,7 @@
 package huanxin
 
 import (
+	"strings"
 	"time"
 )
 
@@ -66,6 +67,12 @@ type Event struct {
 	Corrects   EventNo
 	CorrectsID string
 }
+
+// HistoryPrefix begins the ids of events that tell a carrier's history: they are given by the hub, and no id of a carrier's begins so.
+const HistoryPrefix = "history:"
+
+// OfHistory reports whether the event tells history: what is no news and nobody is told of.
+func (e *Event) OfHistory() bool { return strings.HasPrefix(e.ID, HistoryPrefix) }
 
 // MaxAhead is how far ahead of the hub's clock a reported time may be (DOMAIN.md §4).
 const MaxAhead = 5 * time.Minute

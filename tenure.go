@@ -65,7 +65,7 @@ type Cooling func(PartyNo) time.Duration
 // has its No already. The number's history is asked for only when the event is late or a correction. With an error the
 // standing is s, unchanged.
 func (s Standing) Judge(e Event, history func() []Event, cooling Cooling) (Standing, error) {
-	if e.Kind != Corrected && !e.At.Before(s.LastAt) {
+	if !s.late(&e) {
 		return s.next(e, cooling)
 	}
 	events := history()
@@ -80,6 +80,9 @@ func (s Standing) Judge(e Event, history func() []Event, cooling Cooling) (Stand
 	}
 	return after, nil
 }
+
+// late reports whether an event changes what came before it: it is earlier than the last one, or a correction.
+func (s *Standing) late(e *Event) bool { return e.Kind == Corrected || e.At.Before(s.LastAt) }
 
 func checkCorrection(e Event, events []Event) error {
 	i := slices.IndexFunc(events, func(o Event) bool { return o.No == e.Corrects && o.Carrier == e.Carrier })
@@ -100,26 +103,11 @@ func checkCorrection(e Event, events []Event) error {
 // longer fits refuses it with out_of_order, naming that one. With judged 0 the first misfit is the error.
 func Replay(events []Event, judged EventNo, cooling Cooling) (Standing, error) {
 	var judgedCarrier PartyNo
-	void := map[EventNo]bool{}
-	for _, e := range events {
-		if e.Kind == Corrected {
-			void[e.Corrects] = true
-		}
-		if e.No == judged {
-			judgedCarrier = e.Carrier
-		}
+	if i := slices.IndexFunc(events, func(e Event) bool { return e.No == judged }); i >= 0 {
+		judgedCarrier = events[i].Carrier
 	}
-	line := make([]Event, 0, len(events))
-	for _, e := range events {
-		if e.Kind != Corrected && !void[e.No] {
-			line = append(line, e)
-		}
-	}
-	slices.SortFunc(line, func(a, b Event) int {
-		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.No, b.No))
-	})
 	var s Standing
-	for _, e := range line {
+	for _, e := range timeline(events) {
 		freeze := leastCooling // an event that was accepted is not judged again by what its carrier has set since
 		if e.No == judged {
 			freeze = cooling
@@ -135,6 +123,28 @@ func Replay(events []Event, judged EventNo, cooling Cooling) (Standing, error) {
 	}
 	return s, nil
 }
+
+// timeline gives the events that are not void, in the order in which they happened, ties by acceptance.
+func timeline(events []Event) []Event {
+	void := map[EventNo]bool{}
+	for _, e := range events {
+		if e.Kind == Corrected {
+			void[e.Corrects] = true
+		}
+	}
+	line := make([]Event, 0, len(events))
+	for _, e := range events {
+		if e.Kind != Corrected && !void[e.No] {
+			line = append(line, e)
+		}
+	}
+	slices.SortFunc(line, func(a, b Event) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.No, b.No))
+	})
+	return line
+}
+
+func noCooling(PartyNo) time.Duration { return 0 }
 
 func leastCooling(PartyNo) time.Duration { return MinCoolingDays * 24 * time.Hour }
 

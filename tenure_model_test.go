@@ -102,10 +102,8 @@ func (l *life) byItsOwn(kind string, e huanxin.Event, run *spell) string {
 	return ""
 }
 
-// relive replays events from scratch: what is voided is taken out, the rest sorted by when it happened. It gives the code of
-// the first that does not fit, and which that is.
-func relive(events []huanxin.Event, judged huanxin.EventNo) (life, string, huanxin.EventNo) {
-	var kept []huanxin.Event
+// happened takes out what is voided, and sorts the rest by when it happened.
+func happened(events []huanxin.Event) (kept []huanxin.Event) {
 	for _, e := range events {
 		voided := slices.ContainsFunc(events, func(c huanxin.Event) bool { return c.CorrectsID != "" && c.Corrects == e.No })
 		if e.CorrectsID != "" || voided {
@@ -117,8 +115,13 @@ func relive(events []huanxin.Event, judged huanxin.EventNo) (life, string, huanx
 		}
 		kept = slices.Insert(kept, at, e)
 	}
+	return kept
+}
+
+// relive replays events from scratch. It gives the code of the first that does not fit, and which that is.
+func relive(events []huanxin.Event, judged huanxin.EventNo) (life, string, huanxin.EventNo) {
 	var l life
-	for _, e := range kept {
+	for _, e := range happened(events) {
 		if code := l.live(e, judged); code != "" {
 			return l, code, e.No
 		}

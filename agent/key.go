@@ -97,6 +97,14 @@ func parseKey(text []byte) (*clientKey, error) {
 	return k, nil
 }
 
+// public is the public part.
+func (k *clientKey) public() crypto.PublicKey {
+	if s, ok := k.private.(crypto.Signer); ok {
+		return s.Public()
+	}
+	return nil
+}
+
 func thumbprint(k jose.JSONWebKey) string {
 	sum, err := k.Thumbprint(crypto.SHA256)
 	if err != nil {

@@ -36,7 +36,7 @@ func (w *world) fill(ctx context.Context, n int) error {
 				number := huanxin.NumberOf(uint64(8618800000000 + i))
 				r := huanxin.Request{Lookup: keys.Lookup(number), Tenure: huanxin.TenureID(-1 - i), StartedAt: now, Origin: huanxin.OriginReassigned,
 					Carrier: 1, AskedBy: 1, SubmittedAt: now}
-				id, err := tx.InsertRequest(nil, r, func(huanxin.RequestID) []byte { return make([]byte, seal.SealedSize) })
+				id, err := tx.InsertRequest(nil, r, 0, func(huanxin.RequestID) []byte { return make([]byte, seal.SealedSize) })
 				if err != nil {
 					return err
 				}

@@ -47,6 +47,11 @@ type options struct {
 	inFlight int
 	stall    time.Duration
 	replica  int64
+	subjects int64
+	again    time.Duration
+	wait     time.Duration
+	all      bool
+	public   bool
 }
 
 // Speed divides the durations of the service: 86,400 makes a day a second long. Timestamps stay real.
@@ -69,6 +74,21 @@ func Stall(d time.Duration) Option { return func(o *options) { o.stall = d } }
 
 // ReplicaNumbers bounds how many numbers an app may upload for its replica.
 func ReplicaNumbers(n int64) Option { return func(o *options) { o.replica = n } }
+
+// StreamSubjects bounds how many numbers a stream may have added or removed.
+func StreamSubjects(n int64) Option { return func(o *options) { o.subjects = n } }
+
+// Redelivery is after how long an event that a poll brought comes again unless it is acknowledged.
+func Redelivery(d time.Duration) Option { return func(o *options) { o.again = d } }
+
+// PollWait is how long a poll waits for something to tell.
+func PollWait(d time.Duration) Option { return func(o *options) { o.wait = d } }
+
+// AllSubjects has streams hear of every number: default_subjects ALL.
+func AllSubjects() Option { return func(o *options) { o.all = true } }
+
+// PublicOnly refuses URLs on this machine, as a hub does that is none for tests.
+func PublicOnly() Option { return func(o *options) { o.public = true } }
 
 // Start runs a hub until the test ends, or Stop.
 func Start(t testing.TB, opts ...Option) *Hub {
@@ -105,7 +125,7 @@ func Start(t testing.TB, opts ...Option) *Hub {
 func (o *options) config(t testing.TB) (server.Config, *slog.Logger) {
 	t.Helper()
 	cfg := server.DefaultConfig()
-	cfg.Listen, cfg.Data, cfg.AllowLoopback = "127.0.0.1:0", o.data, true
+	cfg.Listen, cfg.Data, cfg.AllowLoopback = "127.0.0.1:0", o.data, !o.public
 	cfg.Service.Speed = o.speed
 	cfg.LogLevel = "warn"
 	if o.inFlight > 0 {
@@ -116,6 +136,13 @@ func (o *options) config(t testing.TB) (server.Config, *slog.Logger) {
 	}
 	if o.replica > 0 {
 		cfg.Limits.ReplicaNumbers = o.replica
+	}
+	if o.subjects > 0 {
+		cfg.Limits.StreamSubjects = o.subjects
+	}
+	cfg.Feed.Redelivery, cfg.Feed.PollWait = server.Duration(o.again), server.Duration(o.wait)
+	if o.all {
+		cfg.Feed.DefaultSubjects = "ALL"
 	}
 	if o.database != "" {
 		cfg.PostgresURLFile = secretFile(t, o.database)

@@ -127,6 +127,15 @@ func (h *Hub) Limit(party string, perSecond, perDay int64) {
 	h.must(err)
 }
 
+// Rotate gives a party's client another secret.
+func (h *Hub) Rotate(party string) {
+	h.t.Helper()
+	c := h.Credentials(party)
+	secret, err := h.core.RotateClient(h.t.Context(), core.Operator(), c.ID, nil)
+	h.must(err)
+	h.clients[party].Secret = secret
+}
+
 // Disable switches a party off, or on again.
 func (h *Hub) Disable(party string, off bool) {
 	h.t.Helper()

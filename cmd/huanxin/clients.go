@@ -16,6 +16,7 @@ import (
 func client(ctx context.Context, args []string) error {
 	return sub(ctx, "client", args, []command{
 		{"add", "add a client to a party, with a secret or a public key set", clientAdd},
+		{"feed", "say which numbers a client's event streams hear of, and how its events are signed", clientFeed},
 		{"keygen", "make a key pair for a client, which needs no hub", clientKeygen},
 		{"limit", "change how many checks a client's contract allows", clientLimit},
 		{"list", "list all clients: scopes, how they authenticate, limits", clientList},
@@ -120,7 +121,7 @@ func clientList(ctx context.Context, args []string) error {
 
 func listClients(w io.Writer, clients []*huanxin.Client) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tPARTY\tSTATE\tBY\tCHECKS/S\tCHECKS/DAY\tSCOPES")
+	fmt.Fprintln(t, "ID\tPARTY\tSTATE\tBY\tCHECKS/S\tCHECKS/DAY\tFEED\tSCOPES")
 	for _, c := range clients {
 		state, by := "active", "key"
 		switch {
@@ -136,9 +137,24 @@ func listClients(w io.Writer, clients []*huanxin.Client) error {
 		if c.Scopes.Has(huanxin.ScopeNumbersCheck) || c.Scopes.Has(huanxin.ScopeNumberRecycling) {
 			perSecond, perDay = limit(c.ChecksPerSecond), limit(c.ChecksPerDay)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.Party.ID, state, by, perSecond, perDay, c.Scopes)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.Party.ID, state, by, perSecond, perDay, feedOf(c), c.Scopes)
 	}
 	return t.Flush()
+}
+
+// feedOf writes what is agreed about a client's event streams.
+func feedOf(c *huanxin.Client) string {
+	if !c.Scopes.Has(huanxin.ScopeSSFManage) {
+		return ""
+	}
+	alg := c.FeedAlg
+	if alg == "" {
+		alg = "ES256"
+	}
+	if c.FeedNarrow {
+		alg += ",added"
+	}
+	return alg
 }
 
 func readKeys(path string) ([]byte, error) {

@@ -84,8 +84,11 @@ func TestExitCodes(t *testing.T) {
 		{2, "usage: huanxin version", "version now"},
 		{2, "usage: huanxin serve", "serve now"},
 		{2, "usage: huanxin serve", "serve --prot 1"},
-		{2, "party add|disable|enable|list", "party"},
-		{2, "party add|disable|enable|list", "party remove x"},
+		{2, "party add|disable|enable|feed|list", "party"},
+		{2, "party add|disable|enable|feed|list", "party remove x"},
+		{2, "--start=yes", "party feed x"},
+		{2, "--start=yes", "party feed x --start=maybe"},
+		{1, "no such party", "party feed nobody --start=yes"},
 		{2, "usage: huanxin party add", "party add"},
 		{2, "usage: huanxin party add", "party add x y --kind app"},
 		{2, "kind", "party add x --kind person --name-zh a --name-en a"},
@@ -103,7 +106,16 @@ func TestExitCodes(t *testing.T) {
 		{2, "checks-per-second", "client limit nobody"},
 		{2, "-1 for none", "client limit nobody --checks-per-day -2"},
 		{2, "-1 for none", "client limit nobody --checks-per-day 5 --checks-per-second -9"},
-		{2, "client add|keygen|limit|list|rotate", "client"},
+		{2, "client add|feed|keygen|limit|list|rotate", "client"},
+		{2, "--subjects none|default", "client feed x"},
+		{2, "none or default", "client feed x --subjects all"},
+		{2, "alg", "client feed x --alg HS256"},
+		{1, "no such client", "client feed nobody --subjects none"},
+		{1, "no such client", "client feed nobody --alg EdDSA"},
+		{2, "stream enable|list|pause", "stream"},
+		{2, "usage: huanxin stream pause", "stream pause"},
+		{1, "no such stream", "stream pause st_x"},
+		{1, "no such stream", "stream enable +8613800000001"},
 		{2, "key rotate", "key"},
 		{1, "no such file", "serve --config nothing.yaml"},
 		{1, "not a loopback address", "serve --listen 0.0.0.0:0"},
@@ -128,7 +140,7 @@ func TestOnlyServeAndPartyAddMakeAHub(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "keys", "{}")
 	for _, args := range []string{"party list", "party disable x", "party enable x", "party replica x whole", "client list", "client add x --party y --secret", "client add x --party y --jwks keys",
-		"client rotate x", "client limit x --checks-per-day 5", "key rotate"} {
+		"client rotate x", "client limit x --checks-per-day 5", "client feed x --subjects none", "party feed x --start=no", "stream list", "stream pause x", "key rotate"} {
 		for _, where := range []string{"", " --data nowhere"} {
 			code, out, errs := run(t, dir, strings.Fields(args+where)...)
 			if want := "there is no hub in " + map[string]string{"": "data", " --data nowhere": "nowhere"}[where]; code != 1 || out != "" || !strings.Contains(errs, want) {
@@ -260,8 +272,52 @@ func limitsPayOne(t *testing.T, dir string) {
 			t.Errorf("client limit pay-1 %s: %s", step[0], got)
 		}
 	}
-	if list := does(t, dir, "client", "list"); !regexp.MustCompile(`(?m)^pay-1 +pay +active +secret +7 +unlimited +numbers.check .*tasks.work`).MatchString(list) {
+	if list := does(t, dir, "client", "list"); !regexp.MustCompile(`(?m)^pay-1 +pay +active +secret +7 +unlimited +ES256 +numbers.check .*tasks.work`).MatchString(list) {
 		t.Errorf("client list:\n%s", list)
+	}
+}
+
+func TestTheOperatorKeepsStreamsBesideARunningHub(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := serve(t, dir, "--listen", "127.0.0.1:0")
+	does(t, dir, "party", "add", "pay", "--kind", "app", "--name-zh", "支付", "--name-en", "Pay")
+	secret := does(t, dir, "client", "add", "pay-1", "--party", "pay", "--secret")
+	within5s(t, "the new client gets a token", func() bool { return h.token("pay-1", secret) })
+	c := client.New(client.Options{URL: h.url, ID: "pay-1", Secret: secret, HTTP: http.DefaultClient})
+	s, err := c.CreateStream(t.Context(), client.StreamConfig{PushTo: "https://pay.example.com/ssf"})
+	must(t, err)
+	_, err = c.CreateStream(t.Context(), client.StreamConfig{})
+	must(t, err)
+	list := does(t, dir, "stream", "list")
+	for _, want := range []string{`(?m)^` + s.ID + ` +pay +pay-1 +push +enabled +0 +\S+Z *$`, `(?m)^st_\w+ +pay +pay-1 +poll +enabled +0 `} {
+		if !regexp.MustCompile(want).MatchString(list) {
+			t.Errorf("stream list does not match %s:\n%s", want, list)
+		}
+	}
+	does(t, dir, "stream", "pause", s.ID, "--reason", "a\x1b[31m\nmove")
+	if list := does(t, dir, "stream", "list"); !regexp.MustCompile(`(?m)^` + s.ID + ` .* paused .* \(hub\) a \[31m move$`).MatchString(list) {
+		t.Errorf("stream list:\n%s", list)
+	}
+	if at, err := c.StreamStatus(t.Context(), s.ID); err != nil || at.Status != "paused" || at.Reason != "a\x1b[31m\nmove" {
+		t.Errorf("the receiver sees %+v, %v", at, err)
+	}
+	does(t, dir, "stream", "enable", s.ID)
+	if at, err := c.StreamStatus(t.Context(), s.ID); err != nil || at.Status != "enabled" {
+		t.Errorf("the receiver sees %+v, %v", at, err)
+	}
+	does(t, dir, "client", "feed", "pay-1", "--subjects", "none", "--alg", "EdDSA")
+	does(t, dir, "party", "feed", "pay", "--start=yes")
+	if list := does(t, dir, "client", "list"); !regexp.MustCompile(`(?m)^pay-1 .* EdDSA,added +numbers`).MatchString(list) {
+		t.Errorf("client list:\n%s", list)
+	}
+	if list := does(t, dir, "party", "list"); !regexp.MustCompile(`(?m)^pay .* none +start .*支付`).MatchString(list) {
+		t.Errorf("party list:\n%s", list)
+	}
+	does(t, dir, "client", "feed", "pay-1", "--subjects", "default")
+	does(t, dir, "party", "feed", "pay", "--start=no")
+	if list := does(t, dir, "client", "list") + does(t, dir, "party", "list"); regexp.MustCompile(`,added|start`).MatchString(list) {
+		t.Errorf("what was taken back:\n%s", list)
 	}
 }
 

@@ -81,6 +81,7 @@ func party(ctx context.Context, args []string) error {
 		{"release", "release it", func(ctx context.Context, args []string) error {
 			return partySwitch(ctx, args, "release", (*core.Hub).HoldParty, false)
 		}},
+		{"feed", "say what an app's contract grants it of the event feed", partyFeed},
 		{"list", "list all parties", partyList},
 		{"replica", "say which replica of the number index an app's contract grants", partyReplica},
 	})
@@ -148,7 +149,7 @@ func partyList(ctx context.Context, args []string) error {
 
 func listParties(w io.Writer, parties []*huanxin.Party) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tKIND\tSTATE\tCLASS\tTASKS\tREPLICA\tRELEASE AFTER\tNAME")
+	fmt.Fprintln(t, "ID\tKIND\tSTATE\tCLASS\tTASKS\tREPLICA\tFEED\tRELEASE AFTER\tNAME")
 	for _, p := range parties {
 		state := "active"
 		if p.Disabled {
@@ -164,11 +165,14 @@ func listParties(w io.Writer, parties []*huanxin.Party) error {
 		if p.ReleaseDelay > 0 {
 			delay = p.ReleaseDelay.Round(time.Second).String()
 		}
-		replica := ""
+		replica, feed := "", ""
 		if p.Kind == huanxin.AppParty {
 			replica = p.Replica.String()
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s / %s\n", p.ID, p.Kind, state, p.Class, strings.Join(kinds, ","), replica, delay, p.NameZh, p.NameEn)
+		if p.FeedStart {
+			feed = "start"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s / %s\n", p.ID, p.Kind, state, p.Class, strings.Join(kinds, ","), replica, feed, delay, p.NameZh, p.NameEn)
 	}
 	return t.Flush()
 }

@@ -71,6 +71,7 @@ var useWords = map[resume.Problem]string{
 	resume.NoProgress: "不是这个版本的进度文件;--restart 从头来",
 	resume.OtherRun:   "属于参数不同的另一次运行;用同样的参数继续,或用 --restart 从头来",
 	resume.NotOurs:    "里面是别的内容,不会覆盖它:请移走,或另外指定文件",
+	resume.NotAFile:   "是设备、管道或目录:请指定文件",
 }
 
 // codeWords are the Chinese for codes whose English the error brings with it.

@@ -259,9 +259,17 @@ func (e *TokenEndpoint) signedBy(ctx context.Context, text string) (s signed, wh
 	return s, "", nil
 }
 
-// keyOf chooses the client's key that the header names. Without a kid, the client must have just one key.
+// keyOf chooses the client's key that the header names, which may not bring one of its own.
 func keyOf(client *huanxin.Client, head jose.Header) *jose.JSONWebKey {
-	if client == nil || len(client.JWKS) == 0 || !plainHeader(head) {
+	if !plainHeader(head) {
+		return nil
+	}
+	return registeredKey(client, head)
+}
+
+// registeredKey chooses the client's key that the header names. Without a kid, the client must have just one key.
+func registeredKey(client *huanxin.Client, head jose.Header) *jose.JSONWebKey {
+	if client == nil || len(client.JWKS) == 0 {
 		return nil
 	}
 	var set jose.JSONWebKeySet

@@ -14,16 +14,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/cryptosigner"
+
+	"github.com/huanxin-platform/huanxin"
 )
 
 // SigningKey is a key pair and the time in which it is used. It does not print its private part.
 type SigningKey struct {
 	KID     string // the key's id in the JWKS: its RFC 7638 thumbprint, unless another is given
-	Alg     string // the hub's own are "ES256"
+	Alg     string // of the hub's own: one of HubAlgs
 	Private crypto.Signer
 	From    time.Time // used for signing from then on, until the next key takes over
 	Until   time.Time // published, and good for verifying, until then; zero: no end is set yet
@@ -36,6 +39,26 @@ func NewSigningKey(from time.Time) SigningKey {
 		panic("auth: no key can be made: " + err.Error()) // crypto/rand does not fail
 	}
 	return SigningKey{KID: thumbprint(private.Public()), Alg: string(jose.ES256), Private: private, From: from}
+}
+
+// HubAlgs are the algorithms by which the hub signs: ES256 tokens, webhooks and SETs, the others SETs of clients that ask for them.
+var HubAlgs = []string{string(jose.ES256), string(jose.EdDSA), string(jose.RS256)}
+
+// NewSigningKeyOf makes a key of one of HubAlgs that is used from a time on.
+func NewSigningKeyOf(alg string, from time.Time) (SigningKey, error) {
+	k := SigningKey{Alg: alg, From: from}
+	var err error
+	switch jose.SignatureAlgorithm(alg) {
+	case jose.ES256:
+		return NewSigningKey(from), nil
+	case jose.EdDSA:
+		_, k.Private, err = ed25519.GenerateKey(rand.Reader)
+	case jose.RS256:
+		k.Private, err = rsa.GenerateKey(rand.Reader, minRSABits)
+	default:
+		return k, huanxin.BadField("alg", "unknown_alg", "must be "+strings.Join(HubAlgs, ", "))
+	}
+	return k.Named(), err
 }
 
 // MarshalPrivate gives the private key as PKCS#8 DER, for keeping it sealed.

@@ -80,7 +80,8 @@ func TestTheRingRefusesKeysThatCannotWork(t *testing.T) {
 		"none":        nil,
 		"no private":  {{KID: "a", Alg: "ES256"}},
 		"no id":       {{Alg: "ES256", Private: good.Private}},
-		"other alg":   {{KID: "a", Alg: "RS256", Private: rsaKey()}},
+		"none ES256":  {{KID: "a", Alg: "RS256", Private: rsaKey()}},
+		"other alg":   {good, {KID: "a", Alg: "PS256", Private: rsaKey()}},
 		"alg unlike":  {{KID: "a", Alg: "ES256", Private: rsaKey()}},
 		"other curve": {{KID: "a", Alg: "ES256", Private: otherECKey(t, elliptic.P384())}},
 		"one twice":   {good, good},
@@ -174,11 +175,11 @@ func TestAKeyInHardwareSigns(t *testing.T) {
 
 func TestARotationPublishesFirstAndKeepsTheOldKey(t *testing.T) {
 	r := Rotation{Lead: time.Hour, Keep: 24 * time.Hour}
-	first := r.Next(nil, noon)
+	first := r.Next(nil, NewSigningKey(noon), noon)
 	if len(first) != 1 || !first[0].From.Equal(noon) || !first[0].Until.IsZero() {
 		t.Fatalf("the first key is used from %v until %v", first[0].From, first[0].Until)
 	}
-	second := r.Next(first, noon.AddDate(0, 1, 0))
+	second := r.Next(first, NewSigningKey(noon), noon.AddDate(0, 1, 0))
 	at := noon.AddDate(0, 1, 0).Add(time.Hour)
 	if len(second) != 2 || !second[1].From.Equal(at) || !second[0].Until.Equal(at.Add(24*time.Hour)) || !second[1].Until.IsZero() {
 		t.Errorf("the second key is used from %v, the first is kept until %v", second[1].From, second[0].Until)
@@ -186,7 +187,7 @@ func TestARotationPublishesFirstAndKeepsTheOldKey(t *testing.T) {
 	if !first[0].Until.IsZero() {
 		t.Error("the keys given were changed")
 	}
-	if third := r.Next(second, noon.AddDate(0, 2, 0)); len(third) != 2 || third[0].KID != second[1].KID {
+	if third := r.Next(second, NewSigningKey(noon), noon.AddDate(0, 2, 0)); len(third) != 2 || third[0].KID != second[1].KID {
 		t.Errorf("after the third there are %d keys", len(third))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,22 +23,22 @@ type Rotation struct {
 	Keep time.Duration
 }
 
-// Next gives the keys after a rotation that starts now: those that are still published, each with an end,
-// and a new one. Where none can sign at present, the new key is used at once.
-func (r Rotation) Next(keys []SigningKey, now time.Time) []SigningKey {
-	next := NewSigningKey(now)
+// Next gives the keys after a rotation that starts now: those that are still published, those of next's algorithm each with an
+// end, and next itself. Where none of its algorithm can sign at present, it is used at once.
+func (r Rotation) Next(keys []SigningKey, next SigningKey, now time.Time) []SigningKey {
+	next.From = now
 	var out []SigningKey
 	for _, k := range keys {
 		if !k.publishedAt(now) {
 			continue
 		}
-		if !k.From.After(now) {
+		if k.Alg == next.Alg && !k.From.After(now) {
 			next.From = now.Add(r.Lead)
 		}
 		out = append(out, k)
 	}
 	for i := range out {
-		if out[i].Until.IsZero() {
+		if out[i].Alg == next.Alg && out[i].Until.IsZero() {
 			out[i].Until = next.From.Add(r.Keep)
 		}
 	}
@@ -59,9 +60,10 @@ type ringKey struct {
 	SigningKey
 	jwk     jose.JSONWebKey
 	signers sync.Map // typ → jose.Signer
+	setHead []byte   // the protected header of its SETs, and a dot
 }
 
-// NewKeyRing makes a ring of keys.
+// NewKeyRing makes a ring of keys. One of them must be for ES256, by which tokens are signed.
 func NewKeyRing(keys ...SigningKey) (*KeyRing, error) {
 	r := new(KeyRing)
 	return r, r.Replace(keys)
@@ -70,23 +72,23 @@ func NewKeyRing(keys ...SigningKey) (*KeyRing, error) {
 // Replace puts other keys in place of all that are there. On an error the ring stays as it was. What
 // was verified with the former keys is verified again.
 func (r *KeyRing) Replace(keys []SigningKey) error {
-	if len(keys) == 0 {
-		return errors.New("auth: a key ring needs a key")
-	}
 	fresh := &ringKeys{byKID: make(map[string]*ringKey, len(keys))}
 	for _, k := range keys {
 		if k.Private == nil || k.KID == "" {
 			return errors.New("auth: a signing key without id or private key")
 		}
-		if k.Alg != string(jose.ES256) || !slices.Contains(algsOf(k.Private.Public()), jose.ES256) {
-			return fmt.Errorf("auth: the signing key %s is not for ES256", k.KID)
+		if !slices.Contains(HubAlgs, k.Alg) || !slices.Contains(algsOf(k.Private.Public()), jose.SignatureAlgorithm(k.Alg)) {
+			return fmt.Errorf("auth: the signing key %s is not for %s", k.KID, strings.Join(HubAlgs, ", "))
 		}
 		if fresh.byKID[k.KID] != nil {
 			return fmt.Errorf("auth: two signing keys have the id %s", k.KID)
 		}
-		rk := &ringKey{SigningKey: k, jwk: k.public()}
+		rk := &ringKey{SigningKey: k, jwk: k.public(), setHead: setHead(k)}
 		fresh.byKID[k.KID] = rk
 		fresh.inOrder = append(fresh.inOrder, rk)
+	}
+	if !slices.ContainsFunc(keys, func(k SigningKey) bool { return k.Alg == tokenAlg }) {
+		return errors.New("auth: a key ring needs a key for " + tokenAlg)
 	}
 	slices.SortFunc(fresh.inOrder, func(a, b *ringKey) int {
 		if c := a.From.Compare(b.From); c != 0 {
@@ -101,12 +103,12 @@ func (r *KeyRing) Replace(keys []SigningKey) error {
 	return nil
 }
 
-// Sign writes claims as a JWT with the given typ header (RFC 7515 §4.1.9), signed with the key that is in use now.
+// Sign writes claims as a JWT with the given typ header (RFC 7515 §4.1.9), signed with the ES256 key that is in use now.
 // One typ belongs to one purpose, so that nothing that was signed for one passes for another (RFC 8725 §3.11).
 func (r *KeyRing) Sign(now time.Time, typ string, claims any) (string, error) {
-	key := r.keys.Load().current(now)
-	if key == nil {
-		return "", huanxin.Errorf(huanxin.Unavailable, "no_signing_key", "the hub has no signing key in use")
+	key, err := r.current(tokenAlg, now)
+	if err != nil {
+		return "", err
 	}
 	signer, ok := key.signers.Load(typ)
 	if !ok {
@@ -119,14 +121,17 @@ func (r *KeyRing) Sign(now time.Time, typ string, claims any) (string, error) {
 	return signCompact(signer.(jose.Signer), claims)
 }
 
-// current gives the latest key that may be used, or nil.
-func (k *ringKeys) current(now time.Time) *ringKey {
-	for _, key := range slices.Backward(k.inOrder) {
-		if !now.Before(key.From) && key.publishedAt(now) {
-			return key
+// tokenAlg is the algorithm of everything that the hub signs but SETs.
+const tokenAlg = string(jose.ES256)
+
+// current gives the latest key of an algorithm that may be used.
+func (r *KeyRing) current(alg string, now time.Time) (*ringKey, error) {
+	for _, key := range slices.Backward(r.keys.Load().inOrder) {
+		if key.Alg == alg && !now.Before(key.From) && key.publishedAt(now) {
+			return key, nil
 		}
 	}
-	return nil
+	return nil, huanxin.Errorf(huanxin.Unavailable, "no_signing_key", "the hub has no signing key of this algorithm in use")
 }
 
 // published gives the key with an id, if it is good for verifying now. One that is not used yet is: another

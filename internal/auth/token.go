@@ -149,7 +149,7 @@ func (v *Verifier) read(token string, ring *ringKeys, now time.Time) (grant, err
 		return grant{}, invalidToken("its header is not that of an access token")
 	}
 	key := ring.published(head.KeyID, now)
-	if key == nil {
+	if key == nil || key.Alg != tokenAlg {
 		return grant{}, invalidToken("its key is unknown or no longer published")
 	}
 	payload, err := jws.Verify(key.jwk.Key)

@@ -277,7 +277,7 @@ func TestTheMemoryForTokensIsBounded(t *testing.T) {
 func TestKeysRotateWithoutAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rotation := Rotation{Lead: 10 * time.Minute, Keep: 20 * time.Minute}
-		keys := rotation.Next(nil, time.Now())
+		keys := rotation.Next(nil, NewSigningKey(time.Now()), time.Now())
 		h := newHub(t)
 		hubs := make([]*KeyRing, 2)
 		for i := range hubs {
@@ -297,7 +297,7 @@ func TestKeysRotateWithoutAGap(t *testing.T) {
 		for minute := range 5 * 60 {
 			now := time.Now()
 			if minute%90 == 89 {
-				keys = rotation.Next(keys, now)
+				keys = rotation.Next(keys, NewSigningKey(now), now)
 			} else if err := hubs[minute%2].Replace(keys); err != nil {
 				t.Fatal(err)
 			}

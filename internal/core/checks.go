@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -115,12 +116,17 @@ func (h *Hub) BeginChecks(ctx context.Context, who huanxin.Caller, scope huanxin
 	return c, c.Renew(ctx)
 }
 
-// Renew brings a call that goes on for long to the present. It is refused when its client was disabled or lost its scope.
+// Renew brings a call that goes on for long to the present. It is refused when its client was disabled, lost its scope, or got other
+// credentials: who has the old ones may be why.
 func (c *Checks) Renew(ctx context.Context) error {
 	if c.client != nil {
+		began := c.client
 		c.client = c.h.snapshot().clients[c.who.Client]
 		if c.client == nil || c.client.Disabled || c.client.Party.Disabled || !c.client.Scopes.Has(c.scope) {
 			return huanxin.Errorf(huanxin.Unauthenticated, "invalid_token", "the client may no longer ask")
+		}
+		if !bytes.Equal(began.SecretHash, c.client.SecretHash) || !bytes.Equal(began.JWKS, c.client.JWKS) {
+			return huanxin.Errorf(huanxin.Unauthenticated, "invalid_token", "the client has other credentials now")
 		}
 	}
 	c.present = huanxin.PresentAt(now(), c.h.calendar.Zone())
@@ -261,8 +267,8 @@ type CarrierCoverage struct {
 
 // Coverage gives what each enabled carrier has told, and the position in the number log that this is true for.
 func (h *Hub) Coverage(ctx context.Context, who huanxin.Caller) (asOf int64, out []CarrierCoverage, err error) {
-	if who.Party == nil {
-		return 0, nil, who.May(huanxin.AppParty, huanxin.ScopeNumbersCheck)
+	if err := who.May(huanxin.AppParty, huanxin.ScopeNumbersCheck); err != nil {
+		return 0, nil, err
 	}
 	c := *h.checking.covered.Load()
 	if i := h.checking.index.Load(); i != nil {

@@ -148,6 +148,9 @@ func TestOnlyAnAppWithTheScopeMayCheck(t *testing.T) {
 		if _, err := w.BeginChecks(context.Background(), who, huanxin.ScopeNumbersCheck); err == nil {
 			t.Errorf("%v may", who.Client)
 		}
+		if _, _, err := w.Coverage(context.Background(), who); err == nil {
+			t.Errorf("%v may see what carriers told", who.Client)
+		}
 	}
 	if e := w.recorded(); e.Action != "checks" || e.Refused != "insufficient_scope" {
 		t.Errorf("recorded %+v", e)

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -33,13 +34,18 @@ func (h *Hub) DropLease(ctx context.Context, name string) error {
 	return h.store.Write(ctx, func(tx *store.Tx) error { return tx.DropLease(name) })
 }
 
-// Sequence gives waiting batches of the number log and entries of the audit log their positions, and says how many got one.
+// Sequence gives what waits for them positions in the number log, the feed log and the audit log, and says how many batches and
+// entries got some.
 func (h *Hub) Sequence(ctx context.Context, limit int) (n int, err error) {
+	var head int64
 	err = h.store.Write(ctx, func(tx *store.Tx) (err error) {
-		n, err = tx.Sequence(limit)
+		if n, err = tx.Sequence(limit); n > 0 && err == nil {
+			head, err = tx.FeedHead()
+		}
 		return err
 	})
 	if n > 0 && err == nil {
+		h.feedMovedTo(head)
 		select {
 		case h.sequenced <- struct{}{}:
 		default:
@@ -210,16 +216,25 @@ func (t *teller) send() error {
 // Requeue puts failed tasks whose back-off is over back into their app's queue, and says how many.
 func (h *Hub) Requeue(ctx context.Context) (n int, err error) {
 	err = h.store.Write(ctx, func(tx *store.Tx) error {
-		rows, err := tx.TasksToRetry(now(), stepBatch)
-		for i := range rows {
-			rows[i].Task = rows[i].Requeue()
-		}
-		n = len(rows)
-		if err != nil {
+		at := now()
+		rows, err := tx.TasksToRetry(at, stepBatch)
+		if n = len(rows); err != nil || n == 0 {
 			return err
 		}
-		return tx.UpdateTasks(rows)
+		ids := make([]huanxin.TaskID, n)
+		for i := range rows {
+			rows[i].Task = rows[i].Requeue()
+			ids[i] = rows[i].ID
+		}
+		if err := tx.UpdateTasks(rows); err != nil {
+			return err
+		}
+		slices.Sort(ids)
+		return tx.InsertNotes(huanxin.NoteRequested, ids, at)
 	})
+	if n > 0 && err == nil {
+		h.wake()
+	}
 	return n, err
 }
 

@@ -60,7 +60,7 @@ func queueTasks(b *testing.B, w *world, requests, apps, due int) {
 		must(b, w.store.Write(context.Background(), func(tx *store.Tx) error {
 			tenure := huanxin.TenureID(i + 1)
 			id, err := tx.InsertRequest(nil, huanxin.Request{Lookup: []byte("lookup"), Tenure: tenure, StartedAt: at, Origin: huanxin.OriginReassigned,
-				Carrier: 1, AskedBy: 1, SubmittedAt: at}, func(huanxin.RequestID) []byte { return []byte("sealed") })
+				Carrier: 1, AskedBy: 1, SubmittedAt: at}, 0, func(huanxin.RequestID) []byte { return []byte("sealed") })
 			if err != nil {
 				return err
 			}

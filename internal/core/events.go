@@ -239,9 +239,9 @@ type chunk struct {
 	standings map[huanxin.Number]store.NumberRow
 	accepted  []store.Accepted
 	// What follows for requests, event by event, so that it does not depend on how a report is cut into chunks: tenures that
-	// ended, and those whose number went to another carrier.
-	ended []huanxin.TenureID
-	moved map[huanxin.TenureID]huanxin.PartyNo
+	// ended, those that there never were after all, and those whose number went to another carrier.
+	ended, gone []huanxin.TenureID
+	moved       map[huanxin.TenureID]huanxin.PartyNo
 }
 
 // load reads what the lines are judged against.
@@ -281,8 +281,8 @@ func (l *EventLine) check() error {
 	if err := huanxin.CheckEventID("id", e.ID); err != nil {
 		return err
 	}
-	if l.origin == 0 && strings.HasPrefix(e.ID, historyPrefix) {
-		return huanxin.BadField("id", "not_allowed", "ids that begin with "+historyPrefix+" are given by the hub, to history")
+	if l.origin == 0 && strings.HasPrefix(e.ID, huanxin.HistoryPrefix) {
+		return huanxin.BadField("id", "not_allowed", "ids that begin with "+huanxin.HistoryPrefix+" are given by the hub, to history")
 	}
 	if e.CorrectsID != "" {
 		if err := huanxin.CheckEventID("corrects", e.CorrectsID); err != nil {
@@ -330,7 +330,9 @@ func (c *chunk) take(l *EventLine) error {
 		c.out.reject(l.Line, e.ID, err)
 		return nil
 	}
-	c.accept(e, row, after)
+	if err := c.accept(e, row, after); err != nil {
+		return err
+	}
 	c.count(&e)
 	return nil
 }
@@ -389,7 +391,12 @@ func (c *chunk) find(id string) huanxin.Event {
 	return c.known[id]
 }
 
-func (c *chunk) accept(e huanxin.Event, row store.NumberRow, after huanxin.Standing) {
+// accept takes an event that the rules have let pass. Only a fault of ours is an error.
+func (c *chunk) accept(e huanxin.Event, row store.NumberRow, after huanxin.Standing) error {
+	told, err := c.notices(e, row)
+	if err != nil {
+		return err
+	}
 	if before := &row.Standing; before.Held() && huanxin.EventNo(before.Tenure) < c.first { // else nothing was asked for it yet
 		if before.EndedBy(&after) {
 			c.ended = append(c.ended, before.Tenure)
@@ -399,15 +406,30 @@ func (c *chunk) accept(e huanxin.Event, row store.NumberRow, after huanxin.Stand
 		}
 	}
 	c.accepted = append(c.accepted, store.Accepted{Event: e, Prev: row.Head,
-		LedTo: store.LedTo{Mark: after.Mark(c.zone), Carrier: after.Carrier}})
+		LedTo: store.LedTo{Mark: after.Mark(c.zone), Carrier: after.Carrier}, Notices: told})
 	c.fresh[e.ID] = e
 	c.pending[e.Number] = append(c.pending[e.Number], e)
 	c.standings[e.Number] = store.NumberRow{Number: e.Number, Standing: after, Head: e.No, New: row.New || row.Head == 0}
 	c.next++
+	return nil
 }
 
-// save writes what was accepted, and what follows from it: requests of tenures that ended are aborted, those of numbers
-// that were ported go to the new carrier. It says how many were aborted.
+// notices says what streams are told because of an event, and takes note of tenures that there never were after all.
+func (c *chunk) notices(e huanxin.Event, row store.NumberRow) (told []huanxin.Notice, err error) {
+	told, gone := row.Notices(e, func() (past []huanxin.Event) {
+		past, err = c.history(row)
+		return past
+	})
+	for _, id := range gone {
+		if huanxin.EventNo(id) < c.first { // else nothing was asked for it yet
+			c.gone = append(c.gone, id)
+		}
+	}
+	return told, err
+}
+
+// save writes what was accepted, and what follows from it: requests of tenures that ended are aborted, tasks of those that never
+// were are taken back, requests of numbers that were ported go to the new carrier. It says how many were aborted.
 func (c *chunk) save(report int64) (aborted int64, err error) {
 	rows := make([]store.NumberRow, 0, len(c.pending))
 	for n := range c.pending {
@@ -419,5 +441,8 @@ func (c *chunk) save(report int64) (aborted int64, err error) {
 	if err := c.tx.MoveRequests(c.moved); err != nil {
 		return 0, err
 	}
-	return c.tx.AbortTenures(c.ended, c.now)
+	if aborted, err = c.tx.AbortTenures(c.ended, c.now); err != nil {
+		return 0, err
+	}
+	return aborted, c.tx.RetractTasks(c.gone, c.now)
 }

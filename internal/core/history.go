@@ -62,9 +62,6 @@ func (h *Hub) checkCoveredSince(day huanxin.Date) error {
 	return nil
 }
 
-// historyPrefix begins the names that the hub gives to events of history, and no name of a carrier's.
-const historyPrefix = "history:"
-
 // secondSuffix ends the name of the second event of a line.
 const secondSuffix = ":transferred"
 
@@ -81,9 +78,9 @@ func (h *Hub) pastOf(l *HistoryLine) EventLine {
 		return out
 	}
 	out.origin = l.Origin
-	out.Event = huanxin.Event{ID: historyPrefix + h.keys.History(l.Number), Number: l.Number, Kind: huanxin.Activated, At: l.StartedAt}
+	out.Event = huanxin.Event{ID: huanxin.HistoryPrefix + h.keys.History(l.Number), Number: l.Number, Kind: huanxin.Activated, At: l.StartedAt}
 	for _, name := range h.keys.OlderHistory(l.Number) {
-		out.older = append(out.older, historyPrefix+name)
+		out.older = append(out.older, huanxin.HistoryPrefix+name)
 	}
 	if l.Day != (huanxin.Date{}) {
 		out.Event.At, _ = l.Day.In(h.calendar.Zone())
@@ -161,11 +158,13 @@ func (c *chunk) takePast(l *EventLine, e huanxin.Event) error {
 		c.out.reject(l.Line, e.ID, err)
 		return nil
 	}
-	c.accept(e, row, after)
-	if moved {
-		c.accept(second, c.standings[e.Number], afterSecond)
+	if err := c.accept(e, row, after); err != nil {
+		return err
 	}
 	c.count(&e)
+	if moved {
+		return c.accept(second, c.standings[e.Number], afterSecond)
+	}
 	return nil
 }
 

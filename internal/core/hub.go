@@ -21,7 +21,7 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/store"
 )
 
-// Options is what a Hub is made of. All of it is needed but Checks and ReplicaNumbers.
+// Options is what a Hub is made of. All of it is needed but Checks, ReplicaNumbers and Feed.
 type Options struct {
 	Store     *store.Store
 	Keys      *seal.Keys
@@ -31,6 +31,7 @@ type Options struct {
 	Checks    CheckOptions
 	// ReplicaNumbers is how many numbers an app may upload for its replica; 0: 20 million.
 	ReplicaNumbers int64
+	Feed           FeedOptions
 }
 
 // CheckOptions is how checks are answered.
@@ -68,6 +69,11 @@ type Hub struct {
 	limits       CheckLimits
 	sequenced    chan struct{}
 	replicas     *replicas
+	feed         feedLog
+	feedOptions  FeedOptions
+	touched      touched
+	scans        scans
+	news         news
 	closing      context.Context // done when the hub is closed
 	close        context.CancelFunc
 }
@@ -81,6 +87,12 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 		snapshotPath: o.Checks.Snapshot, lateAfter: o.Checks.LateAfter, sequenced: make(chan struct{}, 1)}
 	h.checking.covered.Store(&covered{})
 	h.replicas = newReplicas(o.ReplicaNumbers)
+	h.news.streams, h.news.hint = map[huanxin.StreamID]bool{}, make(chan struct{}, 1)
+	h.feed.windows = map[int64]*window{}
+	h.feed.head.Store(&feedHead{moved: make(chan struct{})})
+	if h.feedOptions = o.Feed; h.feedOptions.Subjects <= 0 {
+		h.feedOptions.Subjects = defaultSubjects
+	}
 	h.limits = o.Checks.Limits.orDefaults()
 	h.meter = metering.New(metering.Config{Zone: o.Calendar.Zone(), HalvingBytes: o.Checks.HalvingBytes, Exempt: o.Checks.Exempt})
 	h.closing, h.close = context.WithCancel(context.Background())
@@ -98,6 +110,9 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 	}
 	if theirs != mine {
 		return nil, errors.New("the key file is not the one that this database was written with: put the right one in its place")
+	}
+	if err := h.FollowFeed(ctx); err != nil {
+		return nil, err
 	}
 	return h, h.Refresh(ctx)
 }

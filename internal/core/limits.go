@@ -35,28 +35,44 @@ func (l *Limits) check() error {
 // LimitClient changes what a client's contract allows of checks, and gives the client as it is then. It holds within 5 seconds at
 // other hubs. The error is of kind Invalid for limits that are none, and of kind NotFound where there is no such client.
 func (h *Hub) LimitClient(ctx context.Context, who huanxin.Caller, id string, limits Limits) (*huanxin.Client, error) {
-	err := h.act(ctx, who, "client.limit", mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
-		entry.Subject = id
-		if err := limits.check(); err != nil {
-			return err
-		}
-		all, err := tx.Clients() // not the snapshot: another limit may just have been set
-		if err != nil {
-			return err
-		}
-		i := slices.IndexFunc(all, func(c huanxin.Client) bool { return c.ID == id })
-		if i < 0 {
-			return notFound("client")
-		}
-		c := all[i]
+	return h.changeClient(ctx, who, "client.limit", id, limits.check(), func(c *huanxin.Client) string {
 		if limits.PerSecond != nil {
 			c.ChecksPerSecond = *limits.PerSecond
 		}
 		if limits.PerDay != nil {
 			c.ChecksPerDay = *limits.PerDay
 		}
-		entry.Detail = detail(map[string]any{"checks_per_second": c.ChecksPerSecond, "checks_per_day": c.ChecksPerDay})
-		return tx.PutClient(c, now)
+		return detail(map[string]any{"checks_per_second": c.ChecksPerSecond, "checks_per_day": c.ChecksPerDay})
+	})
+}
+
+// NarrowFeed says whether a client's streams hear only of numbers that were added to them, whatever the hub's default, and gives the
+// client as it is then.
+func (h *Hub) NarrowFeed(ctx context.Context, who huanxin.Caller, id string, narrow bool) (*huanxin.Client, error) {
+	return h.changeClient(ctx, who, "client.feed", id, nil, func(c *huanxin.Client) string {
+		c.FeedNarrow = narrow
+		return detail(map[string]any{"narrow": narrow})
+	})
+}
+
+// changeClient changes a client by what is agreed with its party, unless something is wrong with that. change gives the detail of the
+// entry in the audit log.
+func (h *Hub) changeClient(ctx context.Context, who huanxin.Caller, action, id string, wrong error,
+	change func(*huanxin.Client) string) (*huanxin.Client, error) {
+	err := h.act(ctx, who, action, mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
+		entry.Subject = id
+		if wrong != nil {
+			return wrong
+		}
+		c, err := h.clientNow(tx, id)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return notFound("client")
+		}
+		entry.Detail = change(c)
+		return tx.PutClient(*c, now)
 	})
 	if err == nil {
 		err = h.Refresh(ctx)

@@ -119,6 +119,9 @@ var useCases = []struct {
 	{"RotateSigningKey", "key.rotate", huanxin.OperatorParty, huanxin.ScopeAdmin, func(w *world, who huanxin.Caller) error {
 		return w.RotateSigningKey(context.Background(), who)
 	}},
+	{"SignFeedBy", "client.feed_alg", huanxin.OperatorParty, huanxin.ScopeAdmin, func(w *world, who huanxin.Caller) error {
+		return w.SignFeedBy(context.Background(), who, "none", "EdDSA")
+	}},
 }
 
 // granted takes the want of a contract for what it is: not a matter of scopes.

@@ -178,6 +178,8 @@ func checkParty(p *huanxin.Party, loopback bool) error {
 		return huanxin.BadField("cooling_days", "too_short", "a carrier freezes a cancelled number for at least 90 days")
 	case p.Kind != huanxin.AppParty && p.Replica != huanxin.NoReplica:
 		return huanxin.BadField("replica", "not_allowed", "only an app keeps a replica of the number index")
+	case p.Kind != huanxin.AppParty && p.FeedStart:
+		return huanxin.BadField("feed_start", "not_allowed", "only an app is told when a tenure began")
 	case p.Replica > huanxin.ReplicaWhole:
 		return huanxin.BadField("replica", "unknown_replica", "must be none, uploaded or whole")
 	case p.ReleaseDelay < 0:
@@ -200,7 +202,8 @@ func saveParty(tx *store.Tx, p huanxin.Party, now time.Time) (huanxin.PartyNo, e
 }
 
 func partyDetail(no huanxin.PartyNo, p *huanxin.Party) string {
-	return detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled, "hold": p.Hold, "replica": p.Replica.String()})
+	return detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled, "hold": p.Hold, "replica": p.Replica.String(),
+		"feed_start": p.FeedStart})
 }
 
 // GrantReplica writes into the registry which replica an app's contract grants it. Without a grant the numbers that it
@@ -212,6 +215,18 @@ func (h *Hub) GrantReplica(ctx context.Context, who huanxin.Caller, id string, g
 	}
 	changed := *p
 	changed.Replica = grant
+	return h.PutParty(ctx, who, changed, true)
+}
+
+// GrantFeedStart writes into the registry whether an app's contract grants it the start of a tenure in identifier-recycled (DOMAIN.md §7
+// rule 5).
+func (h *Hub) GrantFeedStart(ctx context.Context, who huanxin.Caller, id string, granted bool) error {
+	p := h.Party(id)
+	if p == nil {
+		return notFound("party")
+	}
+	changed := *p
+	changed.FeedStart = granted
 	return h.PutParty(ctx, who, changed, true)
 }
 
@@ -314,8 +329,11 @@ func (h *Hub) putClient(ctx context.Context, who huanxin.Caller, action string, 
 	make func(old *huanxin.Client, p *huanxin.Party) (huanxin.Client, error)) (secret string, err error) {
 	err = h.act(ctx, who, action, mayAdmin(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
 		entry.Subject = in.ID
-		snap := h.snapshot()
-		c, err := make(snap.clients[in.ID], snap.byID[in.Party])
+		old, err := h.clientNow(tx, in.ID)
+		if err != nil {
+			return err
+		}
+		c, err := make(old, h.snapshot().byID[in.Party])
 		if err != nil {
 			return err
 		}
@@ -329,6 +347,23 @@ func (h *Hub) putClient(ctx context.Context, who huanxin.Caller, action string, 
 		return "", err
 	}
 	return secret, h.Refresh(ctx)
+}
+
+// clientNow gives a client as the store has it, which another hub may just have changed; nil: there is none.
+func (h *Hub) clientNow(tx *store.Tx, id string) (*huanxin.Client, error) {
+	all, err := tx.Clients()
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if c := &all[i]; c.ID == id {
+			if p := h.snapshot().parties[c.Party.No]; p != nil {
+				c.Party = *p
+			}
+			return c, nil
+		}
+	}
+	return nil, nil
 }
 
 // UseAssertion remembers a client's assertion and reports whether it was new (RFC 7523 §3, jti).

@@ -117,7 +117,7 @@ func (h *Hub) accept(tx *store.Tx, now time.Time, intake *store.Intake, in *NewR
 	}
 	r := huanxin.Request{Lookup: h.keys.Lookup(in.Number), Tenure: standing.Tenure, StartedAt: standing.StartedAt,
 		Origin: standing.Origin, Carrier: in.Carrier, AskedBy: in.Carrier, SubmittedAt: now, Proof: in.Proof}
-	if r.ID, err = tx.InsertRequest(intake, r, func(id huanxin.RequestID) []byte { return h.keys.Seal(in.Number, binding(id)) }); err != nil {
+	if r.ID, err = tx.InsertRequest(intake, r, len(tasks), func(id huanxin.RequestID) []byte { return h.keys.Seal(in.Number, binding(id)) }); err != nil {
 		return none, nil, err
 	}
 	for i := range tasks {
@@ -510,7 +510,10 @@ func (h *Hub) askOnce(tx *store.Tx, now time.Time, id huanxin.TaskID) (huanxin.T
 	}
 	row := rows[id]
 	row.Task = row.Reopen(now, h.durations, h.calendar)
-	return row.Task, tx.UpdateTasks([]store.TaskRow{row})
+	if err := tx.UpdateTasks([]store.TaskRow{row}); err != nil || !row.State.Open() {
+		return row.Task, err
+	}
+	return row.Task, tx.InsertNotes(huanxin.NoteRequested, []huanxin.TaskID{id}, now)
 }
 
 // askAnew makes a new task, with a clock of its own, of one that ended.
@@ -538,5 +541,8 @@ func (h *Hub) askAnew(tx *store.Tx, now time.Time, r *huanxin.Request, old *huan
 	if err = tx.InsertTasks(made); errors.Is(err, store.ErrTaskOpen) {
 		err = errTaskOpen()
 	}
-	return made[0], err
+	if err != nil {
+		return none, err
+	}
+	return made[0], tx.InsertNotes(huanxin.NoteRequested, []huanxin.TaskID{made[0].ID}, now)
 }

@@ -33,7 +33,7 @@ func (h *Hub) appTask(t *store.OpenTask, app *huanxin.Party) (AppTask, error) {
 	}
 	out := AppTask{ID: h.keys.ID(seal.TaskID, int64(t.ID)), App: app.ID, Kind: t.Kind, Number: n,
 		TenureID: h.keys.ID(seal.TenureID, int64(t.Tenure)), StartedAt: t.StartedAt, Origin: t.Origin, DueAt: t.DueAt, State: t.State}
-	out.Digest = huanxin.TaskDigest(out.ID, out.App, out.Kind, n, out.TenureID, out.StartedAt, out.Origin)
+	out.Digest = out.digest()
 	return out, nil
 }
 
@@ -127,6 +127,9 @@ type TaskAnswer struct {
 	Task     string
 	TenureID string
 	Digest   string
+	// SET is the security event token that it came as, whose signature was verified: kept as evidence beside the answer. Empty: it came
+	// otherwise.
+	SET string
 	huanxin.Answer
 }
 
@@ -290,7 +293,7 @@ func (b *answerBatch) take(in *TaskAnswer) (res answerResult) {
 	}
 	b.tasks[row.ID] = row
 	b.changed[row.ID]++
-	b.records = append(b.records, store.AnswerRow{Task: row.ID, N: row.Answers, Client: b.who.Client, Answer: a})
+	b.records = append(b.records, store.AnswerRow{Task: row.ID, N: row.Answers, Client: b.who.Client, SET: in.SET, Answer: a})
 	return res
 }
 

@@ -82,6 +82,7 @@ func (l *Loops) Run(ctx context.Context) {
 		{"registry", refreshTick, nil, false, l.refresh},
 		{"sequence", sequenceTick, l.Hub.Hints(), true, l.sequence},
 		{"follow", followTick, l.Hub.Sequenced(), false, l.Hub.Follow},
+		{"feed", followTick, nil, false, l.Hub.FollowFeed},
 		{"clock", l.clockTick(), nil, true, l.clock},
 		{"usage", usageTick, nil, false, l.Hub.ExchangeUsage},
 		{"snapshot", snapshotTick, nil, false, l.Hub.SaveIndex},
@@ -212,7 +213,21 @@ func (l *Loops) missingYears() float64 {
 
 func (l *Loops) housekeep(ctx context.Context) error {
 	for l.held() {
-		if n, err := l.Hub.Forget(ctx, 1000); err != nil || n == 0 {
+		n, err := l.Hub.Forget(ctx, 1000)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+	}
+	if l.held() {
+		if _, err := l.Hub.PauseIdleStreams(ctx); err != nil {
+			return err
+		}
+	}
+	for l.held() {
+		if more, err := l.Hub.ClearStreams(ctx, 1000); err != nil || !more {
 			return err
 		}
 	}

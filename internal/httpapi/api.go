@@ -15,17 +15,20 @@ import (
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/auth"
 	"github.com/huanxin-platform/huanxin/internal/core"
+	"github.com/huanxin-platform/huanxin/internal/feed"
 )
 
 // Version is that of the contract. It rises with every change of the OpenAPI document.
-const Version = "1.5.0"
+const Version = "1.6.0"
 
 const title = "huanxin 焕新"
 
-// Options is what the API is made of. All of it is needed.
+// Options is what the API is made of. All of it is needed but Feed and Stopping.
 type Options struct {
-	Hub      *core.Hub
-	Ring     *auth.KeyRing
+	Hub  *core.Hub
+	Ring *auth.KeyRing
+	// Feed answers polls. nil: one that nothing wakes.
+	Feed     *feed.Feed
 	Issuer   string // the hub's public URL
 	Log      *slog.Logger
 	Registry prometheus.Registerer
@@ -36,9 +39,12 @@ type Options struct {
 
 // New gives the hub's API: every path of the contract behind the front that counts, bounds and logs.
 func New(o Options) http.Handler {
+	if o.Feed == nil {
+		o.Feed = feed.New(feed.Options{Hub: o.Hub, Ring: o.Ring, Issuer: o.Issuer, Log: o.Log, Stopping: o.Stopping})
+	}
 	issuer := &auth.Issuer{URL: o.Issuer, Ring: o.Ring, OpenBound: o.Hub.OpenBound}
 	verifier := auth.NewVerifier(issuer, o.Hub.Client)
-	a := &api{hub: o.Hub, zone: o.Hub.Calendar().Zone(), ring: o.Ring, issuer: o.Issuer, stopping: o.Stopping}
+	a := &api{hub: o.Hub, zone: o.Hub.Calendar().Zone(), ring: o.Ring, issuer: o.Issuer, feed: o.Feed, stopping: o.Stopping}
 	token := &auth.TokenEndpoint{Issuer: issuer, Lookup: o.Hub.Client, Replay: o.Hub.UseAssertion, Refused: o.Hub.RefusedClient,
 		Bind: o.Hub.BindToken,
 		Fault: func(ctx context.Context, err error) {
@@ -47,6 +53,7 @@ func New(o Options) http.Handler {
 	routes := slices.Concat(
 		oauthRoutes(token, auth.JWKSHandler(o.Ring), auth.MetadataHandler(o.Issuer)),
 		a.routes())
+	routes = append(routes, atIssuersPath(routes, o.Issuer)...)
 	mux := Mux(routes, Config{Title: title, Version: Version, Log: o.Log, Authenticate: bearer(verifier),
 		Refused: func(ctx context.Context, who huanxin.Caller, method, pattern string, err error) {
 			o.Hub.RecordRefused(ctx, who, method+" "+pattern, err)
@@ -140,13 +147,15 @@ type api struct {
 	zone   *time.Location // times are written in it
 	ring   *auth.KeyRing  // signs manifests
 	issuer string
+	feed   *feed.Feed
 
 	streams  streams
 	stopping <-chan struct{}
 }
 
 func (a *api) routes() []Route {
-	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes())
+	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.answerSETRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes(),
+		a.ssfRoutes(), a.ssfPollRoutes())
 }
 
 // time writes an instant in the national time zone.

@@ -177,20 +177,32 @@ func (a *api) answerTasks(w http.ResponseWriter, r *http.Request) error {
 }
 
 type appSelf struct {
-	ID           string   `json:"id"`
-	NameZh       string   `json:"name_zh"`
-	NameEn       string   `json:"name_en"`
-	Class        string   `json:"class"`
-	HighValue    bool     `json:"high_value"`
-	Kinds        []string `json:"kinds"`
-	Domains      []string `json:"domains"`
-	Hold         bool     `json:"hold" doc:"The kill switch, which the hub's operator sets: while it is set, the app does nothing to accounts."`
-	ReleaseAfter int64    `json:"release_after" doc:"Seconds from the first slot after submission until results are first shown."`
+	ID           string      `json:"id"`
+	NameZh       string      `json:"name_zh"`
+	NameEn       string      `json:"name_en"`
+	Class        string      `json:"class"`
+	HighValue    bool        `json:"high_value"`
+	Kinds        []string    `json:"kinds"`
+	Domains      []string    `json:"domains"`
+	Hold         bool        `json:"hold" doc:"The kill switch, which the hub's operator sets: while it is set, the app does nothing to accounts."`
+	ReleaseAfter int64       `json:"release_after" doc:"Seconds from the first slot after submission until results are first shown."`
+	Streams      []appStream `json:"streams" doc:"Event streams of the client."`
+}
+
+type appStream struct {
+	ID     string `json:"id"`
+	Method string `json:"method" enum:"urn:ietf:rfc:8935,urn:ietf:rfc:8936" doc:"Push or poll."`
+	Status string `json:"status" enum:"enabled,paused,disabled"`
 }
 
 func (a *api) self(ctx context.Context, _ *http.Request, _ None) (appSelf, error) {
 	p := CallerFrom(ctx).Party
-	return appSelf{ID: p.ID, NameZh: p.NameZh, NameEn: p.NameEn, Class: p.Class, HighValue: p.HighValue(),
+	streams, err := a.hub.StreamsOfSelf(ctx, CallerFrom(ctx))
+	if err != nil {
+		return appSelf{}, err
+	}
+	return appSelf{Streams: mapped(streams, func(s core.Stream) appStream { return appStream{s.ID, s.Method.String(), s.Status.String()} }),
+		ID: p.ID, NameZh: p.NameZh, NameEn: p.NameEn, Class: p.Class, HighValue: p.HighValue(),
 		Kinds: mapped(p.Kinds, huanxin.TaskKind.String), Domains: append([]string{}, p.Domains...),
 		Hold: p.Hold, ReleaseAfter: int64(a.hub.Durations().ReleaseDelayOf(p).Seconds())}, nil
 }

@@ -126,7 +126,7 @@ func (s *stage) state() string {
 		"SELECT COUNT(*), SUM(head), SUM(phase), SUM(carrier) FROM numbers", "SELECT COUNT(*), COALESCE(SUM(complete_until + covered_since), 0) FROM coverage",
 		"SELECT COUNT(*), SUM(cancelled_at), SUM(aborted_at), SUM(carrier) FROM requests",
 		"SELECT COUNT(*), SUM(state), SUM(open), SUM(outcome), SUM(reason), SUM(answers) FROM tasks",
-		"SELECT COUNT(*) FROM answers", "SELECT COUNT(*) FROM steps", "SELECT COUNT(*) FROM messages", "SELECT COUNT(*) FROM idempotency",
+		"SELECT COUNT(*) FROM answers", "SELECT COUNT(*) FROM answer_sets", "SELECT COUNT(*) FROM steps", "SELECT COUNT(*) FROM messages", "SELECT COUNT(*) FROM idempotency",
 		"SELECT COUNT(*), COALESCE(SUM(numbers), 0) FROM replica_numbers",
 		"SELECT COUNT(*), SUM(disabled) FROM parties", "SELECT COUNT(*), SUM(disabled) FROM clients", "SELECT COUNT(*) FROM signing_keys",
 	} {
@@ -206,6 +206,18 @@ var endpoints = map[string]endpoint{
 	"GET /.well-known/oauth-authorization-server": nothingToSay,
 	"GET /jwks.json":                              nothingToSay,
 	"POST /number-recycling/v0.2/check":           nil, // in CAMARA's own form: camara_test.go
+	"GET /.well-known/ssf-configuration":          nil, // in SSF's own form, as those below: ssfbad_test.go
+	"POST /ssf/streams":                           nil,
+	"GET /ssf/streams":                            nil,
+	"PATCH /ssf/streams":                          nil,
+	"PUT /ssf/streams":                            nil,
+	"DELETE /ssf/streams":                         nil,
+	"GET /ssf/status":                             nil,
+	"POST /ssf/status":                            nil,
+	"POST /ssf/subjects:add":                      nil,
+	"POST /ssf/subjects:remove":                   nil,
+	"POST /ssf/subjects:batch":                    nil,
+	"POST /ssf/verify":                            nil,
 	"POST /v1/number-events":                      badReports,
 	"POST /v1/history":                            badHistory,
 	"POST /v1/requests":                           badRequests,
@@ -217,6 +229,7 @@ var endpoints = map[string]endpoint{
 	"GET /v1/tasks/{id}":                          badTaskReads,
 	"PUT /v1/tasks/{id}/answer":                   badAnswers,
 	"POST /v1/answers":                            badAnswerLines,
+	"POST /ssf/events":                            nil, // in RFC 8935's own form: answerset_test.go
 	"GET /v1/apps/self":                           nothingToSay,
 	"GET /v1/escalations":                         badEscalations,
 	"POST /v1/checks":                             badChecks,

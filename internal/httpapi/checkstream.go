@@ -90,7 +90,11 @@ func (a *api) streamChecks(w http.ResponseWriter, r *http.Request, kind string) 
 	go s.wakeToStop(rc, done)
 	err = s.run(ctx, r.Body)
 	s.queue.end(err == nil)
-	if werr := <-written; werr != nil || errors.Is(err, context.Canceled) {
+	werr := <-written
+	if body, ok := r.Body.(interface{ Cut() }); ok && (werr != nil || err != nil) {
+		body.Cut() // a client that sends no more learns at once that it was cut off
+	}
+	if werr != nil || errors.Is(err, context.Canceled) {
 		panic(http.ErrAbortHandler) // the client is gone, which is its own affair
 	}
 	return err

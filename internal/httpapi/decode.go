@@ -172,9 +172,14 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	return decode(data, v, how)
 }
 
-// readBody reads a JSON body as a whole, unpacked. It is TooLarge if it is longer than limit, as sent or unpacked.
+// readBody reads a JSON body as a whole; see readWhole.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if _, err := contentType(r, typeJSON); err != nil {
+	return readWhole(w, r, limit, typeJSON)
+}
+
+// readWhole reads a body of a content type as a whole, unpacked. It is TooLarge if it is longer than limit, as sent or unpacked.
+func readWhole(w http.ResponseWriter, r *http.Request, limit int64, kind string) ([]byte, error) {
+	if _, err := contentType(r, kind); err != nil {
 		return nil, err
 	}
 	body, err := lines.Decompress(strings.Join(r.Header.Values("Content-Encoding"), ","), http.MaxBytesReader(w, r.Body, limit))

@@ -16,12 +16,12 @@ import (
 	"time"
 )
 
-//go:embed docs/api.html docs/api.css
+//go:embed docs/api.html docs/api.css docs/events.html
 var docsFiles embed.FS
 
 var docsPage = template.Must(template.ParseFS(docsFiles, "docs/api.html"))
 
-// documents makes the routes of /openapi.yaml, /docs/api and /docs/api.css. What they answer is made once, here.
+// documents makes the routes of /openapi.yaml, /docs/api, /docs/api.css and of what there is to read about events. What they answer is made once, here.
 func documents(routes []Route, cfg Config) []Route {
 	title := cmp.Or(cfg.Title, "Huanxin")
 	spec, err := OpenAPI(title, cmp.Or(cfg.Version, "0"), routes)
@@ -36,11 +36,11 @@ func documents(routes []Route, cfg Config) []Route {
 	if err != nil {
 		panic(err)
 	}
-	return []Route{
+	return append([]Route{
 		{Method: http.MethodGet, Path: "/openapi.yaml", Lenient: true, Handler: fixed(typeYAML, spec)},
 		{Method: http.MethodGet, Path: "/docs/api", Lenient: true, Handler: fixed("text/html; charset=utf-8", page)},
 		{Method: http.MethodGet, Path: "/docs/api.css", Lenient: true, Handler: fixed("text/css; charset=utf-8", css)},
-	}
+	}, eventDocuments()...)
 }
 
 // fixed serves bytes that never change, with an ETag.

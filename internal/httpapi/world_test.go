@@ -214,7 +214,7 @@ func (w *world) check(req *http.Request, sent []byte, resp *http.Response, body 
 
 var (
 	digits   = regexp.MustCompile(`[0-9]{7,}`)
-	ids      = regexp.MustCompile(`"request_id":"[A-Z2-7]+"|(req|task|ten|rcp)_[0-9a-z]{26}`)
+	ids      = regexp.MustCompile(`"request_id":"[A-Z2-7]+"|(req|task|ten|rcp|st)_[0-9a-z]{26}`)
 	internal = regexp.MustCompile(`(?i)goroutine|panic|\.go:|sqlite|postgres|pgx|sql|constraint|SELECT |INSERT |unmarshal|strconv|json:|jsontext|0x[0-9a-f]{6}|/work/|/tmp/`)
 )
 
@@ -271,6 +271,9 @@ func (op *operation) lists(code string) bool {
 	return false
 }
 
+// ownForms are the paths whose errors are not problem documents.
+var ownForms = regexp.MustCompile(`^/(oauth2/token|number-recycling/v0\.2/check|ssf/.*|\.well-known/ssf-configuration)$`)
+
 var parameter = regexp.MustCompile(`\{[^}]+\}`)
 
 var specs sync.Map // the document → spec
@@ -298,7 +301,7 @@ func readSpec(t *testing.T, base string) spec {
 	var s spec
 	for path, ops := range doc.Paths {
 		for method, op := range ops {
-			o := &operation{method: strings.ToUpper(method), responses: map[int][]string{}, own: path == "/oauth2/token" || path == "/number-recycling/v0.2/check",
+			o := &operation{method: strings.ToUpper(method), responses: map[int][]string{}, own: ownForms.MatchString(path),
 				path: regexp.MustCompile("^" + parameter.ReplaceAllString(path, "[^/]+") + "$")}
 			for status, r := range op.Responses {
 				n, err := strconv.Atoi(status)

@@ -126,7 +126,7 @@ func (r *job) open() error {
 	return r.distinct()
 }
 
-// distinct refuses to write over the input, or two things into one file.
+// distinct refuses to write over the input, two things into one file, or over what is no file.
 func (r *job) distinct() error {
 	in, out := resume.Role{As: "input", Path: r.In}, resume.Role{As: "output of rows that changed", Path: r.Out}
 	if r.In == "-" {
@@ -140,6 +140,9 @@ func (r *job) distinct() error {
 	roles := []resume.Role{in, out, {As: "output of unknown rows", Path: r.Unknown}, {As: "output of bad lines", Path: r.Bad}}
 	for _, o := range roles[1:] {
 		if o.Path != "" {
+			if err := resume.Replaceable(o.Path); err != nil {
+				return err
+			}
 			roles = append(roles, resume.Role{As: "a temporary file", Path: o.Path + partial})
 		}
 	}

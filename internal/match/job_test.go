@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -151,15 +152,24 @@ func TestAJobThatIsCutOffAnywhereEndsWithTheSameFiles(t *testing.T) {
 	}
 }
 
+// obstructing puts a directory where an output is to be, when the job is under way.
+type obstructing struct {
+	path string
+	once sync.Once
+	err  error
+}
+
+func (o *obstructing) Answer(ctx context.Context, b *match.Batch) error {
+	o.once.Do(func() { o.err = os.Mkdir(o.path, 0o700) })
+	return errors.Join(o.err, theReplica.Answer(ctx, b))
+}
+
 func TestAJobGoesOnWhenOnlyTheNamesAreMissing(t *testing.T) {
 	dir := t.TempDir()
 	changed, unknown := base(t, dir, 100)
 	for _, name := range []string{"out.csv", "unknown.csv", "bad.csv"} {
 		inTheWay := filepath.Join(dir, name)
-		if err := os.Mkdir(inTheWay, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := newJob(dir, theReplica).Run(t.Context()); err == nil {
+		if _, err := newJob(dir, &obstructing{path: inTheWay}).Run(t.Context()); err == nil {
 			t.Fatal("a directory was replaced")
 		}
 		if err := os.Remove(inTheWay); err != nil {

@@ -191,11 +191,11 @@ func (m *reference) row(text string, header, record []string) (code string) {
 	outcome, reason, decided := huanxin.Mark(mark).Answer(n, since, &present)
 	switch {
 	case mark == 0xFFFF || !decided:
-		return m.undecided(text, n.Digits()%10, string(since.Append(nil)))
+		return m.undecided(text, n.Digits()%10, string(since.Append(nil)), "needs_hub")
 	case outcome == huanxin.Unchanged:
 		m.s.Unchanged++
 	case outcome == huanxin.Unknown && reason == "never_seen" && mark == 0:
-		m.unknownRow(text, "not_in_replica")
+		return m.undecided(text, n.Digits()%10, string(since.Append(nil)), "not_in_replica")
 	case outcome == huanxin.Unknown:
 		m.unknownRow(text, reason)
 	default:
@@ -204,14 +204,16 @@ func (m *reference) row(text string, header, record []string) (code string) {
 	return ""
 }
 
-func (m *reference) undecided(text string, last uint64, since string) (code string) {
+func (m *reference) undecided(text string, last uint64, since, reason string) (code string) {
 	switch {
 	case m.hub && last == 7 && since == "2025-06-01":
 		return "not_today"
 	case m.hub && last == 6:
 		m.changedRow(text, huanxin.Changed, "reassigned")
-	default:
+	case m.hub:
 		m.unknownRow(text, "needs_hub")
+	default:
+		m.unknownRow(text, reason)
 	}
 	return ""
 }

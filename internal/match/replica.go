@@ -48,7 +48,7 @@ func (r *Replica) answer(digits []uint64, since []huanxin.Since, answers []Answe
 				a = Answer{outcome, reason}
 			}
 			if m == huanxin.MarkNeverSeen && r.Uploaded && a.Reason == huanxin.CheckNeverSeen {
-				a.Reason = NotInReplica
+				a = Answer{0, NotInReplica} // the hub may know it
 			}
 		}
 		answers[i] = a

@@ -8,8 +8,8 @@ import (
 
 // Source answers checks. It is asked by several goroutines at once.
 type Source interface {
-	// Answer fills in the answers of a batch: an Answer without an outcome is one that this source cannot decide. An error
-	// is final; what may pass by itself a source tries again on its own.
+	// Answer fills in the answers of a batch: an Answer without an outcome is one that this source cannot decide, for its reason
+	// or because NeedsHub. An error is final; what may pass by itself a source tries again on its own.
 	Answer(ctx context.Context, b *Batch) error
 }
 
@@ -38,7 +38,7 @@ const BadLine huanxin.CheckOutcome = 255
 const (
 	BoundAtUnknown = "bound_at_unknown" // there is no T
 	NeedsHub       = "needs_hub"        // two bytes cannot decide it, and there is no hub to ask
-	NotInReplica   = "not_in_replica"   // the number was not uploaded
+	NotInReplica   = "not_in_replica"   // the number was not uploaded, and there is no hub to ask
 )
 
 // reset empties a batch.

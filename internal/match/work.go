@@ -2,6 +2,7 @@ package match
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 
 	"github.com/huanxin-platform/huanxin"
@@ -267,7 +268,7 @@ func (w *worker) place(b *block, changed, unknown []byte, r ref, a Answer) (_, _
 	case huanxin.Unknown:
 		unknown = w.put(b, unknown, r, a)
 	default:
-		unknown = w.put(b, unknown, r, Answer{huanxin.Unknown, NeedsHub})
+		unknown = w.put(b, unknown, r, Answer{huanxin.Unknown, cmp.Or(a.Reason, NeedsHub)})
 	}
 	return changed, unknown
 }

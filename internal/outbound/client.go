@@ -49,6 +49,8 @@ type Options struct {
 	Resolver *net.Resolver
 	// RootCAs certify receivers; nil: the system's.
 	RootCAs *x509.CertPool
+	// KeepPerHost is how many connections to one host are kept for further requests; 0: 2.
+	KeepPerHost int
 }
 
 // Client makes a client for URLs that others gave us. It judges every URL and every address it connects to, uses no
@@ -58,6 +60,9 @@ func Client(o Options) *http.Client {
 	dialer := &net.Dialer{Timeout: dialTimeout, Resolver: o.Resolver, Control: o.control}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
+	}
+	if o.KeepPerHost <= 0 {
+		o.KeepPerHost = 2
 	}
 	return &http.Client{
 		Timeout:       o.Timeout,
@@ -70,8 +75,8 @@ func Client(o Options) *http.Client {
 			ResponseHeaderTimeout:  headerTimeout,
 			ExpectContinueTimeout:  time.Second,
 			IdleConnTimeout:        idleTimeout,
-			MaxIdleConns:           256,
-			MaxIdleConnsPerHost:    2,
+			MaxIdleConns:           128 * o.KeepPerHost,
+			MaxIdleConnsPerHost:    o.KeepPerHost,
 			MaxResponseHeaderBytes: maxHeader,
 			DisableCompression:     true,
 			ForceAttemptHTTP2:      true,
@@ -153,11 +158,16 @@ type Answer struct {
 // Post sends a body and reads the whole answer. Where the answer breaks off or is too long, Status and Header are given
 // beside the error. The error holds no part of the URL, which may carry a secret of the receiver's.
 func Post(ctx context.Context, c *http.Client, to, contentType string, body []byte) (Answer, error) {
+	return PostWith(ctx, c, to, http.Header{"Content-Type": {contentType}}, body)
+}
+
+// PostWith is Post with a header.
+func PostWith(ctx context.Context, c *http.Client, to string, header http.Header, body []byte) (Answer, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
 		return Answer{}, refuse("this is no URL")
 	}
-	r.Header.Set("Content-Type", contentType)
+	r.Header = header
 	res, err := c.Do(r)
 	if err != nil {
 		return Answer{}, withoutURL(err)

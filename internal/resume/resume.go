@@ -62,6 +62,9 @@ const version = 2
 // Load reads how far the job is; found is false where no file is. It refuses a file that this job cannot go on from;
 // the error is a *UseError where another file was meant.
 func (p *File[T]) Load() (state T, found bool, err error) {
+	if err := Replaceable(p.Path); err != nil {
+		return state, false, err
+	}
 	text, err := os.ReadFile(p.Path)
 	if errors.Is(err, os.ErrNotExist) {
 		return state, false, nil
@@ -94,6 +97,9 @@ const begins = `{"version":`
 // Replaceable refuses to put a progress file in the place of what is none; a job that begins anew asks. One that broke off is one.
 // The error is a *UseError.
 func (p *File[T]) Replaceable() error {
+	if err := Replaceable(p.Path); err != nil {
+		return err
+	}
 	f, err := os.Open(p.Path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

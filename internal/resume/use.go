@@ -14,6 +14,7 @@ const (
 	NoProgress Problem = "no_progress" // what is there is no progress file of this version
 	OtherRun   Problem = "other_run"   // the progress file is of a job with other settings
 	NotOurs    Problem = "not_ours"    // the file that is to be written holds something else
+	NotAFile   Problem = "not_a_file"  // what is to be replaced is a device, a pipe or a directory
 )
 
 // NextEnding stands behind the name of a progress file that is being written.
@@ -62,6 +63,16 @@ func Distinct(roles ...Role) error {
 		}
 	}
 	return nil
+}
+
+// Replaceable refuses a path at which something else than a file is, wherever links lead: a job puts a file of its own in the place of
+// what is there, and nobody wants /dev/null to be one. The error is a *UseError.
+func Replaceable(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return &UseError{NotAFile, path, path + " is a device, a pipe or a directory: name a file"}
+	}
+	return nil // what cannot be looked at cannot be written either, and says so better
 }
 
 func same(a, b *Role) bool {

@@ -164,7 +164,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 	}
 	cfg := server.DefaultConfig()
 	cfg.Listen, cfg.Data, cfg.AllowLoopback = d.o.Listen, filepath.Join(d.o.Data, "hub"), true
-	cfg.Service.Speed = d.o.Speed
+	cfg.Service.Speed, cfg.Feed.DefaultSubjects = d.o.Speed, "ALL"
 	listed := d.world.listed()
 	cfg.Checks.Exempt = func(digits uint64) bool { return listed[digits] }
 	cfg.Limits.Shutdown = server.Duration(5 * time.Second)

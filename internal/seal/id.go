@@ -17,6 +17,8 @@ const (
 	NoticeID  IDKind = 'o'
 	CaseID    IDKind = 'k'
 	MessageID IDKind = 'm'
+	StreamID  IDKind = 'f'
+	setID     IDKind = 'j' // see SETID
 )
 
 // prefixes are what ids of each kind begin with. They hold no underscore but the last.
@@ -31,6 +33,7 @@ var prefixes = [256]string{
 	NoticeID:  "ntc_",
 	CaseID:    "case_",
 	MessageID: "msg_",
+	StreamID:  "st_",
 }
 
 // Prefix gives what every id of the kind begins with.

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var allKinds = []IDKind{RequestID, TaskID, TenureID, ReceiptID, EventID, StepID, LotID, NoticeID, CaseID, MessageID}
+var allKinds = []IDKind{RequestID, TaskID, TenureID, ReceiptID, EventID, StepID, LotID, NoticeID, CaseID, MessageID, StreamID}
 
 func TestAnIDComesBackForItsKindOnly(t *testing.T) {
 	k := Generate()

@@ -2,6 +2,7 @@
 package server
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/auth"
 	"github.com/huanxin-platform/huanxin/internal/core"
+	"github.com/huanxin-platform/huanxin/internal/feed"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -43,9 +45,12 @@ type Config struct {
 	Limits   Limits    `yaml:"limits"`
 	Service  Service   `yaml:"service"`
 	Checks   Checks    `yaml:"checks"`
+	Feed     Feed      `yaml:"feed"`
 	Calendar []YearCSV `yaml:"calendar"`
-	// Webhooks that contacts register must be public https; the sandbox alone takes loopback too.
+	// Webhooks that contacts register, and the URLs of event streams, must be public https; the sandbox alone takes loopback too.
 	AllowLoopback bool `yaml:"-"`
+	// ReceiverCAs certify those whom the hub posts to; nil: the system's. For tests only.
+	ReceiverCAs *x509.CertPool `yaml:"-"`
 }
 
 // TLS names the files of a certificate chain and its key, in PEM.
@@ -65,6 +70,8 @@ type Limits struct {
 	Shutdown   Duration `yaml:"shutdown"`
 	// ReplicaNumbers is how many numbers an app may upload for its replica of the number index.
 	ReplicaNumbers int64 `yaml:"replica_numbers"`
+	// StreamSubjects is how many numbers a stream of the event feed may have added or removed.
+	StreamSubjects int64 `yaml:"stream_subjects"`
 	// Stall is how long a client may send nothing of a body, or take nothing of an answer.
 	Stall Duration `yaml:"stall"`
 }
@@ -108,6 +115,24 @@ type Checks struct {
 	Exempt func(digits uint64) bool `yaml:"-"`
 }
 
+// Feed is how apps are told of what happens.
+type Feed struct {
+	// DefaultSubjects is NONE or ALL: whether event streams hear of the numbers that their apps add, or of every number. With ALL every app
+	// hears of every number in the country that changes hands; a client's contract may narrow that. Unset: NONE.
+	DefaultSubjects string `yaml:"default_subjects"`
+	// Redelivery is after how long an event that a poll brought comes again unless it is acknowledged. Unset: a minute.
+	Redelivery Duration `yaml:"redelivery"`
+	// PollWait is how long a poll waits for something to tell unless its receiver asks for another time, of a minute at most.
+	// Unset: 30 seconds.
+	PollWait Duration `yaml:"poll_wait"`
+	// WakeUp is the least time between two wake-ups of one receiver. Unset: a second.
+	WakeUp Duration `yaml:"wake_up"`
+}
+
+func (f *Feed) times() feed.Times {
+	return feed.Times{Redelivery: time.Duration(f.Redelivery), Wait: time.Duration(f.PollWait), WakeUp: time.Duration(f.WakeUp)}
+}
+
 // YearCSV is one more year of the calendar of working days: a file in the form of the repository's calendars/cn-2026.csv.
 type YearCSV struct {
 	Year int    `yaml:"year"`
@@ -132,7 +157,8 @@ func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:8080", Data: "data", LogLevel: "info",
 		Limits: Limits{InFlight: 1024, ReadHeader: Duration(10 * time.Second), Idle: Duration(2 * time.Minute),
-			Shutdown: Duration(30 * time.Second), Stall: Duration(time.Minute), ReplicaNumbers: 20_000_000},
+			Shutdown: Duration(30 * time.Second), Stall: Duration(time.Minute), ReplicaNumbers: 20_000_000,
+			StreamSubjects: 20_000_000},
 	}
 }
 
@@ -181,11 +207,14 @@ func (c *Config) Check() error {
 	case c.Data == "":
 		return errors.New("data: names the directory of the database and the keys")
 	case c.Limits.InFlight < 1 || c.Limits.ReadHeader <= 0 || c.Limits.Idle <= 0 || c.Limits.Shutdown <= 0 || c.Limits.Stall <= 0 ||
-		c.Limits.ReplicaNumbers < 1:
+		c.Limits.ReplicaNumbers < 1 || c.Limits.StreamSubjects < 1:
 		return errors.New("limits: every limit is more than 0")
 	}
 	if c.Checks.GuardMB < 0 || c.Checks.Burst < 0 {
 		return errors.New("checks: burst and guard_mb are not negative")
+	}
+	if s := c.Feed.DefaultSubjects; s != "" && s != "NONE" && s != "ALL" {
+		return fmt.Errorf("feed: default_subjects: %q is not NONE or ALL", s)
 	}
 	if err := new(slog.LevelVar).UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("log_level: %q is not debug, info, warn or error", c.LogLevel)
@@ -294,6 +323,10 @@ func (c *Config) checks() core.CheckOptions {
 	return core.CheckOptions{Snapshot: filepath.Join(c.Data, "index.snapshot"),
 		Limits:    core.CheckLimits{PerSecond: c.Checks.PerSecond, Burst: c.Checks.Burst, PerDay: c.Checks.PerDay},
 		LateAfter: time.Duration(c.Checks.LateAfter), HalvingBytes: c.Checks.GuardMB << 20, Exempt: c.Checks.Exempt}
+}
+
+func (c *Config) feed() core.FeedOptions {
+	return core.FeedOptions{AllNumbers: c.Feed.DefaultSubjects == "ALL", Subjects: c.Limits.StreamSubjects, AllowLoopback: c.AllowLoopback}
 }
 
 func (c *Config) keyFile() string {

@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/huanxin-platform/huanxin/internal/auth"
 	"github.com/huanxin-platform/huanxin/internal/core"
 	"github.com/huanxin-platform/huanxin/internal/due"
+	"github.com/huanxin-platform/huanxin/internal/feed"
 	"github.com/huanxin-platform/huanxin/internal/httpapi"
 	"github.com/huanxin-platform/huanxin/internal/outbound"
 	"github.com/huanxin-platform/huanxin/internal/seal"
@@ -35,6 +37,7 @@ type Server struct {
 	log      *slog.Logger
 	store    *store.Store
 	loops    *due.Loops
+	feed     *feed.Feed
 	api      http.Handler
 	ops      http.Handler
 	lock     *os.File // of the data directory
@@ -93,10 +96,13 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.loops = due.New(due.Options{Hub: s.Hub, Ring: ring, Issuer: s.URL, Alone: s.Hub.Engine() == "sqlite", // by the lock of the data directory
-		Log: s.log, Registry: registry,
-		Client: outbound.Client(outbound.Options{AllowLoopback: s.cfg.AllowLoopback})})
-	s.api = httpapi.New(httpapi.Options{Hub: s.Hub, Ring: ring, Issuer: s.URL, Log: s.log, Registry: registry,
+	alone := s.Hub.Engine() == "sqlite" // by the lock of the data directory
+	// Events are pushed to one host over several connections.
+	client := outbound.Client(outbound.Options{AllowLoopback: s.cfg.AllowLoopback, RootCAs: s.cfg.ReceiverCAs, KeepPerHost: 32})
+	s.loops = due.New(due.Options{Hub: s.Hub, Ring: ring, Issuer: s.URL, Alone: alone, Log: s.log, Registry: registry, Client: client})
+	s.feed = feed.New(feed.Options{Hub: s.Hub, Ring: ring, Issuer: s.URL, Alone: alone, Log: s.log, Registry: registry, Client: client,
+		Times: s.cfg.Feed.times(), Stopping: s.stop})
+	s.api = httpapi.New(httpapi.Options{Hub: s.Hub, Ring: ring, Feed: s.feed, Issuer: s.URL, Log: s.log, Registry: registry,
 		InFlight: s.cfg.Limits.InFlight, Stopping: s.stop})
 	s.ops = s.opsHandler(registry)
 	return nil
@@ -135,7 +141,7 @@ func openHub(ctx context.Context, cfg *Config, log *slog.Logger, db **store.Stor
 		return nil, err
 	}
 	return core.New(ctx, core.Options{Store: *db, Keys: keys, Calendar: cal, Durations: cfg.durations(), Log: log, Checks: cfg.checks(),
-		ReplicaNumbers: cfg.Limits.ReplicaNumbers})
+		ReplicaNumbers: cfg.Limits.ReplicaNumbers, Feed: cfg.feed()})
 }
 
 // ErrNoHub says that there is no hub where one was to be opened.
@@ -236,7 +242,10 @@ func (s *Server) Run(ctx context.Context, h http.Handler) error {
 	defer stopLoops()
 	stopped := make(chan struct{})
 	go func() {
-		s.loops.Run(looping)
+		var both sync.WaitGroup
+		both.Go(func() { s.loops.Run(looping) })
+		both.Go(func() { s.feed.Run(looping) })
+		both.Wait()
 		close(stopped)
 	}()
 	var err error

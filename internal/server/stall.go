@@ -73,6 +73,12 @@ type movingBody struct {
 // Live says that what comes slowly is not too slow: only nothing at all is, for as long as a client may stall.
 func (b *movingBody) Live() { b.live = true }
 
+// Cut says that nobody wants the rest: net/http would wait for some of it even before it cuts a connection.
+func (b *movingBody) Cut() {
+	b.ended = true
+	_ = b.c.SetReadDeadline(time.Unix(1, 0))
+}
+
 // extend moves the deadline, but not past what the bytes that came have earned.
 func (b *movingBody) extend(now time.Time) {
 	if b.live {

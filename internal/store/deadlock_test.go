@@ -24,7 +24,7 @@ func TestReportsAnswersAndDeliveriesNeverWaitForEachOtherInACircle(t *testing.T)
 			for i := range tenures {
 				tenure := huanxin.TenureID(1 + round*tenures + i)
 				ended = append(ended, tenure)
-				id, err := tx.InsertRequest(nil, huanxin.Request{Lookup: []byte("lookup"), Tenure: tenure, StartedAt: day, Origin: 1, Carrier: 1, AskedBy: 1, SubmittedAt: day},
+				id, err := tx.InsertRequest(nil, huanxin.Request{Lookup: []byte("lookup"), Tenure: tenure, StartedAt: day, Origin: 1, Carrier: 1, AskedBy: 1, SubmittedAt: day}, apps,
 					func(huanxin.RequestID) []byte { return []byte("sealed") })
 				if err != nil {
 					return err

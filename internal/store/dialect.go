@@ -31,17 +31,19 @@ type dialect interface {
 	violates(err error, index, columns string) bool
 }
 
-// column is one column of a batch. Exactly one of ints and texts is set.
+// column is one column of a batch. Exactly one of ints, texts and blobs is set.
 type column struct {
 	name  string
 	ints  []int64
 	texts []string
+	blobs [][]byte
 }
 
 func ints(name string, v []int64) column   { return column{name: name, ints: v} }
 func texts(name string, v []string) column { return column{name: name, texts: v} }
+func blobs(name string, v [][]byte) column { return column{name: name, blobs: v} }
 
-func (c column) len() int { return max(len(c.ints), len(c.texts)) }
+func (c column) len() int { return max(len(c.ints), len(c.texts), len(c.blobs)) }
 
 type sqlite struct{}
 
@@ -81,9 +83,12 @@ func (sqlite) rows(first int, cols []column, from, to int, args []any) (string, 
 	b.WriteString(")) AS r")
 	for row := from; row < to; row++ {
 		for _, c := range cols {
-			if c.ints != nil {
+			switch {
+			case c.ints != nil:
 				args = append(args, c.ints[row])
-			} else {
+			case c.blobs != nil:
+				args = append(args, c.blobs[row])
+			default:
 				args = append(args, c.texts[row])
 			}
 		}
@@ -119,9 +124,13 @@ func (postgres) rows(first int, cols []column, from, to int, args []any) (string
 	var types, names []string
 	for i, c := range cols {
 		t := "::bigint[]"
-		if c.ints != nil {
+		switch {
+		case c.ints != nil:
 			args = append(args, c.ints[from:to])
-		} else {
+		case c.blobs != nil:
+			t = "::bytea[]"
+			args = append(args, c.blobs[from:to])
+		default:
 			t = "::text[]"
 			args = append(args, c.texts[from:to])
 		}

@@ -208,8 +208,9 @@ func (t *Tx) History(head huanxin.EventNo) ([]huanxin.Event, error) {
 // Accepted is an event that has passed the rules, with the event of its number accepted before it.
 type Accepted struct {
 	huanxin.Event
-	Prev  huanxin.EventNo
-	LedTo LedTo
+	Prev    huanxin.EventNo
+	LedTo   LedTo
+	Notices []huanxin.Notice // what streams are told, at most 8
 }
 
 // AppendBatch writes a batch of accepted events, whose numbers count up from what BeginBatch gave, and the standings
@@ -223,10 +224,11 @@ func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standin
 	id, carrier, number, kind := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	at, origin, corrects, prev, eventID := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]string, n)
 	led := make([]int64, n)
+	var told notices
 	for i, e := range events {
 		id[i], carrier[i], number[i], kind[i] = int64(e.No), int64(e.Carrier), int64(e.Number.Digits()), int64(e.Kind)
 		at[i], origin[i], corrects[i], prev[i], eventID[i] = micros(e.At), packedOrigin(int64(e.Origin), e.OnDay), int64(e.Corrects), int64(e.Prev), e.ID
-		led[i] = e.LedTo.packed()
+		led[i] = e.LedTo.packed() | told.code(&events[i])
 	}
 	if err := t.eachLater(`INSERT INTO events (id, carrier, event_id, number, kind, at, origin, corrects, prev, led_to)
 		SELECT id, carrier, event_id, number, kind, at, origin, corrects, prev, led_to FROM {rows}`, nil,
@@ -238,7 +240,10 @@ func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standin
 		[]any{batch, report, micros(now), n}, nil, nil); err != nil {
 		return err
 	}
-	if err := t.enqueue(logNumbers, batch, n); err != nil {
+	if err := t.later("INSERT INTO unsequenced (log, id, events, told) VALUES ($1, $2, $3, $4)", []any{logNumbers, batch, n, bit(told.any)}, nil, nil); err != nil {
+		return err
+	}
+	if err := t.insertNotices(&told); err != nil {
 		return err
 	}
 	var fresh, others []NumberRow

@@ -18,6 +18,10 @@ const unmarked = -1
 
 func (l LedTo) packed() int64 { return int64(l.Carrier)<<16 | int64(l.Mark) }
 
+func unpacked(led int64) LedTo {
+	return LedTo{Mark: huanxin.Mark(led & 0xFFFF), Carrier: huanxin.PartyNo(led >> 16 & (1<<(toldShift-16) - 1))}
+}
+
 // MarkedEvent is an event of the number log in short: its number and what it led to.
 type MarkedEvent struct {
 	Number huanxin.Number
@@ -92,7 +96,7 @@ func (t *Tx) MarkedEvents(b LogBatch, to []MarkedEvent) ([]MarkedEvent, error) {
 		}
 		e := MarkedEvent{Number: huanxin.NumberOf(uint64(number)), Unmarked: led == unmarked}
 		if !e.Unmarked {
-			e.LedTo = LedTo{Mark: huanxin.Mark(led & 0xFFFF), Carrier: huanxin.PartyNo(led >> 16)}
+			e.LedTo = unpacked(led)
 		}
 		to = append(to, e)
 		return nil

@@ -38,6 +38,9 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 		fmt.Sprintf(`INSERT INTO answers SELECT i, 1, 4, 1, '', '', '', 1, 0, 0 FROM generate_series(1, %d) i WHERE i %% 3 <> 0`, tasks),
 		fmt.Sprintf(`INSERT INTO events SELECT i, i %% 4 + 1, 'event-' || i, 8613800000000 + i %% (%d / 2 + 1), 1, 1, 1, 0, GREATEST(i - %[1]d / 2 - 1, 0) FROM generate_series(1, %[1]d) i`, tasks),
 		fmt.Sprintf(`INSERT INTO numbers SELECT 8613800000000 + i, 1, 1, i, 1, 1, 0, 1, %d / 2 + i FROM generate_series(1, %[1]d / 2) i`, tasks),
+		`INSERT INTO streams SELECT i, 'client-' || i, 2, '', ''::bytea, 'null', '', '', 1, '', 0, 1, 0, 0 FROM generate_series(1, 100) i`,
+		fmt.Sprintf(`INSERT INTO stream_subjects SELECT ('lookup ' || i)::bytea, s, 1, i FROM generate_series(1, %d) i, generate_series(1, 3) s`, tasks),
+		`INSERT INTO stream_remains SELECT 3`,
 		fmt.Sprintf(`UPDATE counters SET value = %d WHERE name = 'task'`, tasks),
 	} {
 		_, err := db.ExecContext(t.Context(), q)
@@ -45,6 +48,10 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 	}
 	now := time.UnixMicro(1_000_000 + int64(tasks))
 	some := make([]huanxin.TaskID, 1000)
+	lookups := make([][]byte, 2000)
+	for i := range lookups {
+		lookups[i] = []byte(fmt.Sprint("lookup ", 1+i*(tasks/1000))) // half of them are there
+	}
 	eventIDs, numbers := make([]string, 4096), make([]huanxin.Number, 4096)
 	for i := range some {
 		some[i] = huanxin.TaskID(1 + i*(tasks/1000))
@@ -112,6 +119,13 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 		{"MoveRequests", 100, func(tx *store.Tx, i int) error {
 			return tx.MoveRequests(map[huanxin.TenureID]huanxin.PartyNo{huanxin.TenureID(i + 50): 2})
 		}},
+		{"AddSubjects", 9000, func(tx *store.Tx, i int) error { _, err := tx.AddSubjects(1, lookups, false); return err }},
+		{"one AddSubjects", 20, func(tx *store.Tx, i int) error { _, err := tx.AddSubjects(1, lookups[i:i+1], false); return err }},
+		{"RemoveSubjects", 9000, func(tx *store.Tx, i int) error { _, err := tx.RemoveSubjects(2, lookups, true); return err }},
+		{"KnownSubjects", 3000, func(tx *store.Tx, i int) error { _, err := tx.KnownSubjects(1, lookups); return err }},
+		{"RenameSubjects", 9000, func(tx *store.Tx, i int) error { return tx.RenameSubjects(1, lookups[1000:], lookups[1000:]) }},
+		{"ClearStreams", 9000, func(tx *store.Tx, i int) error { _, err := tx.ClearStreams(1000); return err }},
+		{"StreamsOf", 10, func(tx *store.Tx, i int) error { _, err := tx.StreamsOf(fmt.Sprint("client-", i+1)); return err }},
 		{"RequestsOfNumber", 50, func(tx *store.Tx, i int) error {
 			_, err := tx.RequestsOfNumber([]byte(fmt.Sprint("lookup ", i+1)))
 			return err
@@ -149,8 +163,8 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 func work(t *testing.T, db *sql.DB) (scans, reads int64) {
 	t.Helper()
 	must(t, db.QueryRowContext(t.Context(), `SELECT COALESCE(SUM(seq_scan), 0) FROM pg_stat_user_tables
-		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers', 'clocks', 'listed')`).Scan(&scans))
+		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers', 'clocks', 'listed', 'streams', 'stream_subjects', 'stream_remains')`).Scan(&scans))
 	must(t, db.QueryRowContext(t.Context(), `SELECT COALESCE(SUM(idx_tup_read), 0) FROM pg_stat_user_indexes
-		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers', 'clocks', 'listed')`).Scan(&reads))
+		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers', 'clocks', 'listed', 'streams', 'stream_subjects', 'stream_remains')`).Scan(&reads))
 	return scans, reads
 }

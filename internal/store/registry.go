@@ -153,6 +153,12 @@ func (t *Tx) SigningKeys(now time.Time) ([]SigningKey, error) {
 	return out, err
 }
 
+// LockSigningKeys keeps others from changing keys, or anything else of the registry, until the transaction ends.
+func (t *Tx) LockSigningKeys() error {
+	_, err := t.exec("UPDATE counters SET value = value WHERE name = 'registry'")
+	return err
+}
+
 // PutSigningKey inserts a key, or moves the end of one.
 func (t *Tx) PutSigningKey(k SigningKey) error {
 	_, err := t.exec(`INSERT INTO signing_keys (kid, alg, sealed, from_at, until_at) VALUES ($1, $2, $3, $4, $5)

@@ -41,8 +41,9 @@ func (t *Tx) AskIntake(n huanxin.Number) (*Intake, error) {
 	return in, t.later("SELECT nextval('request_ids')", nil, func(r scanner) error { return r.Scan(&in.id) }, nil)
 }
 
-// InsertRequest writes a request, at the latest with the commit, and gives it its id: that of the intake, unless it is nil.
-func (t *Tx) InsertRequest(in *Intake, r huanxin.Request, seal func(huanxin.RequestID) []byte) (_ huanxin.RequestID, err error) {
+// InsertRequest writes a request, at the latest with the commit, and gives it its id: that of the intake, unless it is nil. So many
+// tasks are made with it, at SubmittedAt, which wait for their positions in the feed log.
+func (t *Tx) InsertRequest(in *Intake, r huanxin.Request, tasks int, seal func(huanxin.RequestID) []byte) (_ huanxin.RequestID, err error) {
 	var id int64
 	if in != nil {
 		id, in.id = in.id, 0
@@ -52,11 +53,19 @@ func (t *Tx) InsertRequest(in *Intake, r huanxin.Request, seal func(huanxin.Requ
 			return 0, err
 		}
 	}
-	err = t.later(`INSERT INTO requests (id, sealed, lookup, tenure, started_at, origin, carrier, asked_by, submitted_at,
+	const insert = `INSERT INTO requests (id, sealed, lookup, tenure, started_at, origin, carrier, asked_by, submitted_at,
 			control, identity, verified_at, cancelled_at, aborted_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)`,
-		[]any{id, seal(huanxin.RequestID(id)), r.Lookup, int64(r.Tenure), micros(r.StartedAt), int64(r.Origin), int64(r.Carrier),
-			int64(r.AskedBy), micros(r.SubmittedAt), int64(r.Proof.Control), int64(r.Proof.Identity), micros(r.Proof.VerifiedAt)}, nil, nil)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)`
+	args := []any{id, seal(huanxin.RequestID(id)), r.Lookup, int64(r.Tenure), micros(r.StartedAt), int64(r.Origin), int64(r.Carrier),
+		int64(r.AskedBy), micros(r.SubmittedAt), int64(r.Proof.Control), int64(r.Proof.Identity), micros(r.Proof.VerifiedAt)}
+	if t.dialect.name() == "postgres" && tasks > 0 { // in one statement
+		return huanxin.RequestID(id), t.later("WITH made AS ("+insert+" RETURNING id) INSERT INTO unsequenced (log, id, events) SELECT $13, id, $14 FROM made",
+			append(args, logRequests, tasks), nil, nil)
+	}
+	err = t.later(insert, args, nil, nil)
+	if err == nil && tasks > 0 {
+		err = t.enqueue(logRequests, id, tasks)
+	}
 	return huanxin.RequestID(id), err
 }
 
@@ -147,20 +156,35 @@ func (t *Tx) AbortTenures(tenures []huanxin.TenureID, now time.Time) (int64, err
 	return t.execEach("UPDATE requests SET aborted_at = $1 WHERE id IN (SELECT id FROM {rows})", []any{micros(now)}, ints("id", requests))
 }
 
-// EndTasks ends what is open of requests in the given state, and marks every task of theirs as ended from outside: what
-// its app answered and the holder was not shown yet is never shown.
+// EndTasks ends what is open of requests in the given state, with a note of each, and marks every task of theirs as ended from
+// outside: what its app answered and the holder was not shown yet is never shown.
 func (t *Tx) EndTasks(requests []int64, state huanxin.TaskState, now time.Time) error {
 	ids := ints("id", requests)
-	if lock := t.lockInOrder("t", "id"); lock != "" { // the order in which answers lock them; an UPDATE has none
-		if err := t.each("SELECT t.id FROM tasks t WHERE t.request IN (SELECT id FROM {rows}) AND t.ended_at = 0"+lock, nil, []column{ids},
-			func(q string, args []any) error { return t.later(q, args, nil, nil) }); err != nil {
+	var open []huanxin.TaskID
+	// They are locked in the order in which answers lock them; an UPDATE has none.
+	if err := t.queryEach("SELECT t.id, t.open FROM tasks t WHERE t.request IN (SELECT id FROM {rows}) AND t.ended_at = 0"+t.lockInOrder("t", "id"), nil,
+		func(r scanner) error {
+			var id huanxin.TaskID
+			var isOpen int64
+			err := r.Scan(&id, &isOpen)
+			if isOpen == 1 {
+				open = append(open, id)
+			}
 			return err
-		}
+		}, ids); err != nil {
+		return err
 	}
-	_, err := t.execEach(`UPDATE tasks SET state = CASE WHEN open = 1 THEN $1 ELSE state END, open = 0, ended_at = $2,
+	if err := t.eachLater(`UPDATE tasks SET state = CASE WHEN open = 1 THEN $1 ELSE state END, open = 0, ended_at = $2,
 			step_at = 0, retry_at = 0
-		WHERE request IN (SELECT id FROM {rows}) AND ended_at = 0`, []any{int64(state), micros(now)}, ids)
-	return err
+		WHERE request IN (SELECT id FROM {rows}) AND ended_at = 0`, []any{int64(state), micros(now)}, ids); err != nil {
+		return err
+	}
+	note := huanxin.NoteAborted
+	if state == huanxin.TaskCancelled {
+		note = huanxin.NoteCancelled
+	}
+	slices.Sort(open)
+	return t.InsertNotes(note, open, now)
 }
 
 // MoveRequests gives the requests of running tenures to the carriers that now serve their numbers.

@@ -156,11 +156,11 @@ func TestTheLogsAreAppendOnly(t *testing.T) {
 				must(t, err)
 				must(t, tx.AppendBatch(1, day, []store.Accepted{{Event: huanxin.Event{No: first, Carrier: 1, ID: "a", Number: huanxin.NumberOf(8613800000001), At: day}}}, nil))
 				must(t, tx.Audit(store.AuditEntry{At: day, Action: "a", Detail: "{}"}))
-				return tx.InsertAnswers([]store.AnswerRow{{Task: 1, N: 1, Answer: huanxin.Answer{Outcome: 1, Reason: 1, At: day}}})
+				return tx.InsertAnswers([]store.AnswerRow{{Task: 1, N: 1, SET: "a.b.c", Answer: huanxin.Answer{Outcome: 1, Reason: 1, At: day}}})
 			}))
 			db := raw(t, dsn)
-			for table, column := range map[string]string{"events": "at", "audit": "at", "answers": "at"} {
-				statements := []string{"UPDATE " + table + " SET " + column + " = 1", "DELETE FROM " + table}
+			for table, column := range map[string]string{"events": "at", "audit": "at", "answers": "at", "answer_sets": "n"} {
+				statements := []string{"UPDATE " + table + " SET " + column + " = 7", "DELETE FROM " + table}
 				if e.name == "postgres" {
 					statements = append(statements, "TRUNCATE "+table)
 				}
@@ -170,8 +170,8 @@ func TestTheLogsAreAppendOnly(t *testing.T) {
 					}
 				}
 				var n, sum int64
-				must(t, db.QueryRowContext(t.Context(), "SELECT COUNT(*), MIN(at) FROM "+table).Scan(&n, &sum))
-				if n != 1 || sum == 1 {
+				must(t, db.QueryRowContext(t.Context(), "SELECT COUNT(*), MIN("+column+") FROM "+table).Scan(&n, &sum))
+				if n != 1 || sum == 7 {
 					t.Errorf("%s holds %d rows, at %d", table, n, sum)
 				}
 			}

@@ -236,10 +236,12 @@ type AnswerRow struct {
 	Task   huanxin.TaskID
 	N      int
 	Client string
+	// SET is the security event token that the answer came as; empty: it came otherwise.
+	SET string
 	huanxin.Answer
 }
 
-// InsertAnswers records answers, at the latest with the commit.
+// InsertAnswers records answers, and the SETs that they came as, at the latest with the commit.
 func (t *Tx) InsertAnswers(rows []AnswerRow) error {
 	if len(rows) == 0 {
 		return nil
@@ -254,10 +256,42 @@ func (t *Tx) InsertAnswers(rows []AnswerRow) error {
 		at[i], late[i], void[i] = micros(a.At), bit(a.Late), bit(a.Void)
 		link[i], note[i], client[i] = a.Link, a.Note, a.Client
 	}
-	return t.eachLater(`INSERT INTO answers (task, n, outcome, reason, link, note, client, at, late, void)
+	err := t.eachLater(`INSERT INTO answers (task, n, outcome, reason, link, note, client, at, late, void)
 		SELECT task, n, outcome, reason, link, note, client, at, late, void FROM {rows}`, nil,
 		ints("task", task), ints("n", nth), ints("outcome", outcome), ints("reason", reason), texts("link", link),
 		texts("note", note), texts("client", client), ints("at", at), ints("late", late), ints("void", void))
+	if err != nil {
+		return err
+	}
+	return t.insertAnswerSETs(rows)
+}
+
+func (t *Tx) insertAnswerSETs(rows []AnswerRow) error {
+	var task, nth []int64
+	var token []string
+	for i := range rows {
+		if a := &rows[i]; a.SET != "" {
+			task, nth, token = append(task, int64(a.Task)), append(nth, int64(a.N)), append(token, a.SET)
+		}
+	}
+	if len(token) == 0 {
+		return nil
+	}
+	return t.eachLater("INSERT INTO answer_sets (task, n, token) SELECT task, n, token FROM {rows}", nil,
+		ints("task", task), ints("n", nth), texts("token", token))
+}
+
+// AnswerSETs gives the SETs that answers to a task came as, by the answer's number.
+func (t *Tx) AnswerSETs(id huanxin.TaskID) (map[int]string, error) {
+	out := map[int]string{}
+	err := t.queryAll("SELECT n, token FROM answer_sets WHERE task = $1", []any{int64(id)}, func(r scanner) error {
+		var n int
+		var token string
+		err := r.Scan(&n, &token)
+		out[n] = token
+		return err
+	})
+	return out, err
 }
 
 // AnswersOfRequest gives every answer to a request's tasks, oldest first.

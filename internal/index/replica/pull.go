@@ -37,6 +37,9 @@ const skew = 5 * time.Minute
 // It is written to path with ".new" behind it, mode 0600. A second pull to one path at the same time is an error.
 func Pull(ctx context.Context, from Source, path string, want Wanted) (Manifest, error) {
 	began := time.Now()
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return Manifest{}, errors.New(path + " is a device, a pipe or a directory: name a file") // that would be replaced
+	}
 	f, err := createLocked(path + newEnding)
 	if err != nil {
 		return Manifest{}, err

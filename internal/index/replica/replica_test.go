@@ -350,6 +350,25 @@ func TestTwoPullsToOnePathDoNotMix(t *testing.T) {
 	must(t, opened(t, path).Verify(t.Context()))
 }
 
+func TestAPullReplacesFilesOnly(t *testing.T) {
+	h, dir := newHub(t), t.TempDir()
+	body := h.uploaded(known, fresh(huanxin.ReplicaUploaded), first+1)
+	h.body = func() []byte { return body }
+	link := filepath.Join(dir, "null")
+	must(t, os.Symlink("/dev/null", link))
+	for _, path := range []string{dir, link} {
+		if _, err := replica.Pull(t.Context(), h, path, wanted()); err == nil || !strings.Contains(err.Error(), "name a file") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 1 {
+		t.Errorf("something was written: %v, %v", names, err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != "/dev/null" {
+		t.Errorf("%s, %v", to, err)
+	}
+}
+
 func TestAPullEndsWithItsContext(t *testing.T) {
 	h, path := newHub(t), filepath.Join(t.TempDir(), "replica")
 	h.pulls(path, h.uploaded(known, fresh(huanxin.ReplicaUploaded), first+1))

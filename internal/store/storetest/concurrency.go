@@ -147,7 +147,7 @@ func tasksUnderLoad(t *testing.T, s *store.Store) {
 		writing.Go(func() {
 			for i := range each {
 				err := s.Write(ctx, func(tx *store.Tx) error {
-					id, err := tx.InsertRequest(nil, request(huanxin.TenureID(w*1000+i+1)), func(huanxin.RequestID) []byte { return []byte{1} })
+					id, err := tx.InsertRequest(nil, request(huanxin.TenureID(w*1000+i+1)), 2, func(huanxin.RequestID) []byte { return []byte{1} })
 					if err != nil {
 						return err
 					}

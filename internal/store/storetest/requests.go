@@ -29,7 +29,7 @@ func requestsFound(t *testing.T, s *store.Store) {
 	want := request(5)
 	for range 2 {
 		write(t, s, func(tx *store.Tx) (err error) {
-			want.ID, err = tx.InsertRequest(nil, want, func(id huanxin.RequestID) []byte {
+			want.ID, err = tx.InsertRequest(nil, want, 0, func(id huanxin.RequestID) []byte {
 				want.Sealed = []byte{0, 255, byte(id)}
 				return want.Sealed
 			})
@@ -209,9 +209,9 @@ func intakes(t *testing.T, s *store.Store) {
 				earlier = append(earlier, r.ID)
 			}
 			equal(t, "earlier", earlier, ids)
-			id, err := tx.InsertRequest(in, request(5), func(huanxin.RequestID) []byte { return []byte{1} })
+			id, err := tx.InsertRequest(in, request(5), 0, func(huanxin.RequestID) []byte { return []byte{1} })
 			must(t, err)
-			other, err := tx.InsertRequest(in, request(6), func(huanxin.RequestID) []byte { return []byte{1} })
+			other, err := tx.InsertRequest(in, request(6), 0, func(huanxin.RequestID) []byte { return []byte{1} })
 			equal(t, "an id is used once", id == other, false)
 			if i == 1 {
 				other, found, err2 := tx.Request(id)
@@ -250,7 +250,7 @@ func intakesOfOneNumber(t *testing.T, s *store.Store) {
 				return err
 			}
 			seen[i] = len(in.Earlier)
-			_, err = tx.InsertRequest(in, request(5), func(huanxin.RequestID) []byte { return []byte{1} })
+			_, err = tx.InsertRequest(in, request(5), 0, func(huanxin.RequestID) []byte { return []byte{1} })
 			return err
 		})
 	})

@@ -31,7 +31,7 @@ var stateTests = []sentence{
 func makeTasks(t testing.TB, tx *store.Tx, n int, tenure huanxin.TenureID) []huanxin.Task {
 	t.Helper()
 	r := request(tenure)
-	id, err := tx.InsertRequest(nil, r, func(id huanxin.RequestID) []byte { return fmt.Appendf(nil, "sealed %d", id) })
+	id, err := tx.InsertRequest(nil, r, n, func(id huanxin.RequestID) []byte { return fmt.Appendf(nil, "sealed %d", id) })
 	must(t, err)
 	tasks := make([]huanxin.Task, n)
 	for i := range tasks {
@@ -218,6 +218,9 @@ func answersRoundTrip(t *testing.T, s *store.Store) {
 				Note: "备注 '?1'", At: start.Add(time.Duration(n) * time.Second), Late: n%2 == 0, Void: n%3 == 0}
 			want[k.ID] = append(want[k.ID], a)
 			rows = append(rows, store.AnswerRow{Task: k.ID, N: n + 1, Client: "c", Answer: a})
+			if n%4 == 1 {
+				rows[len(rows)-1].SET = fmt.Sprintf("set.%d.%d", k.ID, n+1)
+			}
 		}
 	}
 	write(t, s, func(tx *store.Tx) error { return tx.InsertAnswers(rows) })
@@ -227,12 +230,27 @@ func answersRoundTrip(t *testing.T, s *store.Store) {
 		none, err2 := tx.AnswersOfRequest(12345)
 		equal(t, "of no request", len(none), 0)
 		must(t, err2)
+		for _, k := range tasks {
+			sets, err := tx.AnswerSETs(k.ID)
+			must(t, err)
+			want := map[int]string{}
+			for _, n := range []int{2, 6, 10} {
+				want[n] = fmt.Sprintf("set.%d.%d", k.ID, n)
+			}
+			equal(t, "the SETs of a task", sets, want)
+		}
+		sets, err2 := tx.AnswerSETs(12345)
+		equal(t, "the SETs of no task", len(sets), 0)
+		must(t, err2)
 		return err
 	})
 }
 
 func answerPlaces(t *testing.T, s *store.Store) {
 	a := store.AnswerRow{Task: 1, N: 1, Client: "c", Answer: huanxin.Answer{Outcome: huanxin.Kept, Reason: huanxin.LegalHold, At: start}}
+	write(t, s, func(tx *store.Tx) error { return tx.InsertAnswers([]store.AnswerRow{a}) })
+	refused(t, s, func(tx *store.Tx) error { return tx.InsertAnswers([]store.AnswerRow{a}) })
+	a.N, a.SET = 2, "set"
 	write(t, s, func(tx *store.Tx) error { return tx.InsertAnswers([]store.AnswerRow{a}) })
 	refused(t, s, func(tx *store.Tx) error { return tx.InsertAnswers([]store.AnswerRow{a}) })
 }

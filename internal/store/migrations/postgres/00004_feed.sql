@@ -9,6 +9,20 @@ CREATE TABLE feed_positions (
   UNIQUE (kind, ref)
 );
 
+-- Of a batch of number events that waits for its position: 1 streams are told of it.
+ALTER TABLE unsequenced ADD COLUMN told SMALLINT NOT NULL DEFAULT 0;
+
+-- What streams are told because of an event of a number, where that is more or other than the event itself: for that a code in
+-- the event's led_to is enough.
+CREATE TABLE notices (
+  event BIGINT NOT NULL,
+  n     SMALLINT NOT NULL, -- counts them, from 0
+  type  SMALLINT NOT NULL,
+  about BIGINT NOT NULL, -- the event that is announced, or whose notice is taken back
+  PRIMARY KEY (event, n)
+);
+CREATE INDEX notices_about ON notices (about, event);
+
 -- What became of tasks beside being made with their request and answered. An id is its batch's number times 2^20 plus its place.
 CREATE TABLE task_notes (
   id   BIGINT PRIMARY KEY,
@@ -32,14 +46,21 @@ CREATE TABLE streams (
   reason      TEXT NOT NULL,
   by_hub      SMALLINT NOT NULL, -- 1: the hub set the status, not the receiver
   created_at  BIGINT NOT NULL,
-  verified_at BIGINT NOT NULL -- when a verification was asked for last
+  verified_at BIGINT NOT NULL, -- when a verification was asked for last
+  subjects    BIGINT NOT NULL DEFAULT 0 -- how many rows of stream_subjects are its
 );
 CREATE INDEX streams_client ON streams (client);
+
+-- Streams that were deleted and of which rows are left. Housekeeping takes them away piece by piece: subjects may be millions.
+CREATE TABLE stream_remains (
+  stream BIGINT PRIMARY KEY
+);
 
 -- How far each stream is. Apart from streams, because it changes with every poll.
 CREATE TABLE stream_states (
   stream    BIGINT PRIMARY KEY,
   start     BIGINT NOT NULL, -- the feed's head when it was made: it is told of what has a later position
+  tell_from BIGINT NOT NULL, -- what has an earlier position is not handed out: start + 1, or the feed's end when it was enabled after being disabled
   outbox    BYTEA NOT NULL, -- huanxin.Outbox: the cursor and what was taken and is not acknowledged
   active_at BIGINT NOT NULL  -- when its receiver was last heard of
 );
@@ -94,5 +115,6 @@ CREATE SEQUENCE task_note_ids;
 CREATE SEQUENCE stream_ids;
 CREATE SEQUENCE stream_signal_ids;
 
+CREATE TRIGGER notices_never_changed BEFORE UPDATE OR TRUNCATE ON notices EXECUTE FUNCTION never_changed();
 CREATE TRIGGER task_notes_never_changed BEFORE UPDATE OR TRUNCATE ON task_notes EXECUTE FUNCTION never_changed();
 CREATE TRIGGER answer_sets_never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON answer_sets EXECUTE FUNCTION never_changed();

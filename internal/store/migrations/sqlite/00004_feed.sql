@@ -9,6 +9,20 @@ CREATE TABLE feed_positions (
   UNIQUE (kind, ref)
 ) STRICT;
 
+-- Of a batch of number events that waits for its position: 1 streams are told of it.
+ALTER TABLE unsequenced ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+
+-- What streams are told because of an event of a number, where that is more or other than the event itself: for that a code in
+-- the event's led_to is enough.
+CREATE TABLE notices (
+  event INTEGER NOT NULL,
+  n     INTEGER NOT NULL, -- counts them, from 0
+  type  INTEGER NOT NULL,
+  about INTEGER NOT NULL, -- the event that is announced, or whose notice is taken back
+  PRIMARY KEY (event, n)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notices_about ON notices (about, event);
+
 -- What became of tasks beside being made with their request and answered. An id is its batch's number times 2^20 plus its place.
 CREATE TABLE task_notes (
   id   INTEGER PRIMARY KEY,
@@ -32,14 +46,21 @@ CREATE TABLE streams (
   reason      TEXT    NOT NULL,
   by_hub      INTEGER NOT NULL, -- 1: the hub set the status, not the receiver
   created_at  INTEGER NOT NULL,
-  verified_at INTEGER NOT NULL -- when a verification was asked for last
+  verified_at INTEGER NOT NULL, -- when a verification was asked for last
+  subjects    INTEGER NOT NULL DEFAULT 0 -- how many rows of stream_subjects are its
 ) STRICT;
 CREATE INDEX streams_client ON streams (client);
+
+-- Streams that were deleted and of which rows are left. Housekeeping takes them away piece by piece: subjects may be millions.
+CREATE TABLE stream_remains (
+  stream INTEGER PRIMARY KEY
+) STRICT;
 
 -- How far each stream is. Apart from streams, because it changes with every poll.
 CREATE TABLE stream_states (
   stream    INTEGER PRIMARY KEY,
   start     INTEGER NOT NULL, -- the feed's head when it was made: it is told of what has a later position
+  tell_from INTEGER NOT NULL, -- what has an earlier position is not handed out: start + 1, or the feed's end when it was enabled after being disabled
   outbox    BLOB    NOT NULL, -- huanxin.Outbox: the cursor and what was taken and is not acknowledged
   active_at INTEGER NOT NULL  -- when its receiver was last heard of
 ) STRICT;
@@ -92,6 +113,9 @@ ALTER TABLE clients ADD COLUMN feed_alg TEXT NOT NULL DEFAULT '';
 
 INSERT INTO counters (name, value) VALUES ('task_note', 0), ('stream', 0), ('stream_signal', 0);
 
+-- +goose StatementBegin
+CREATE TRIGGER notices_no_update BEFORE UPDATE ON notices BEGIN SELECT RAISE(ABORT, 'notices are never changed'); END;
+-- +goose StatementEnd
 -- +goose StatementBegin
 CREATE TRIGGER task_notes_no_update BEFORE UPDATE ON task_notes BEGIN SELECT RAISE(ABORT, 'notes are never changed'); END;
 -- +goose StatementEnd
