@@ -48,8 +48,11 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var claims struct {
-		Iss, Aud, Jti, Digest string
-		Iat, Exp              int64
+		Iss    string `json:"iss"`
+		Aud    string `json:"aud"`
+		Jti    string `json:"jti"`
+		Digest string `json:"digest"`
+		Iat    int64  `json:"iat"`
 	}
 	if err := token.Claims(e.key, &claims); err != nil || claims.Digest != sum(body) || claims.Aud != e.url+r.URL.Path || claims.Jti == "" || claims.Iat == 0 {
 		e.t.Errorf("the request is not signed as it is documented: %v %+v", err, claims)
