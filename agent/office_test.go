@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -478,3 +479,5 @@ func (o *office) askText(number, origin string) string {
 	o.Helper()
 	return o.askOf(o.parse(number), tenure, origin)
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
