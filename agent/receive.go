@@ -256,15 +256,20 @@ func (a *Agent) list(ctx context.Context) error {
 
 // missing looks at tasks that are open here, and that the hub no longer lists.
 func (a *Agent) missing(ctx context.Context, listed map[string]bool, began time.Time) error {
-	here, err := a.state.tasks(ctx, `phase <= 2 AND seen_at <= ? AND ended = ''`, began.UnixMicro())
+	here, err := a.state.openIDs(ctx, began)
 	if err != nil {
 		return err
 	}
 	var told []notice
-	for _, t := range here {
-		if listed[t.task] {
+	for _, id := range here {
+		if listed[id] {
 			continue
 		}
+		found, err := a.state.tasks(ctx, `id = ?`, id)
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		t := found[0]
 		why, err := a.readTask(ctx, t)
 		if err != nil {
 			return err

@@ -305,6 +305,26 @@ func (t *task) binding(s *state, id string) *binding {
 	return b
 }
 
+// openIDs gives the ids of open tasks that came until a time.
+func (s *state) openIDs(ctx context.Context, until time.Time) (ids []string, err error) {
+	err = s.read(ctx, func(q querySQL) error {
+		rows, err := q.QueryContext(ctx, `SELECT id FROM tasks WHERE phase <= 2 AND seen_at <= ? AND ended = ''`, until.UnixMicro())
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id string
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		return rows.Err()
+	})
+	return ids, err
+}
+
 // meta reads and setMeta writes a word that the agent keeps for itself.
 func (s *state) meta(ctx context.Context, name string) (value string, err error) {
 	err = s.read(ctx, func(q querySQL) error {
