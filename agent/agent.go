@@ -53,7 +53,8 @@ type Agent struct {
 	log     *slog.Logger
 	clock   *hubClock
 	kick    chan struct{}
-	working sync.Mutex // held while tasks are worked: one round at a time
+	noLinks atomic.Bool // the hub refused one
+	working sync.Mutex  // held while tasks are worked: one round at a time
 	self    atomic.Pointer[client.Self]
 	about   status
 

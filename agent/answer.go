@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/huanxin-platform/huanxin"
@@ -56,6 +57,11 @@ func (a *Agent) sendBatch(ctx context.Context, tasks []*task) error {
 func (a *Agent) noteSent(ctx context.Context, tasks []*task, refused map[int]string) error {
 	for i, code := range refused {
 		a.log.Warn("an answer was refused", "task", tasks[i].task, "code", code)
+		if tasks[i].answer.Outcome == huanxin.ActionRequired && slices.Contains(linkCodes, code) {
+			// It is not the answer's fault: it is sent without a link from now on, until the configuration is mended.
+			a.noLinks.Store(true)
+			return huanxin.Errorf(huanxin.Refused, code, "the link for "+word(tasks[i].answer.Reason)+" is refused by the hub: see huanxin agent check")
+		}
 	}
 	if err := a.state.sentAnswers(ctx, tasks, refused, a.now()); err != nil {
 		return err
@@ -66,28 +72,33 @@ func (a *Agent) noteSent(ctx context.Context, tasks []*task, refused map[int]str
 
 func (a *Agent) answerTo(t *task) client.Answer {
 	out := client.Answer{TaskID: t.task, Outcome: word(t.answer.Outcome), Reason: word(t.answer.Reason), TenureID: t.tenure, Digest: t.digest}
-	if t.answer.Outcome == huanxin.ActionRequired {
+	if t.answer.Outcome == huanxin.ActionRequired && !a.noLinks.Load() {
 		out.Link = strings.ReplaceAll(a.cfg.Links[out.Reason], "{task}", t.task)
 	}
 	return out
 }
 
+// linkCodes are those of an answer whose link the hub does not take.
+var linkCodes = []string{"link_not_registered", "bad_link", "not_allowed"}
+
+// ownFaults are the codes of a SET that say nothing of its answer: the key, the client or the hub's URL is wrong.
+var ownFaults = []string{"invalid_key", "invalid_issuer", "invalid_audience", "authentication_failed", "access_denied"}
+
 // sendSETs sends each answer as a SET that the app signed. What a SET is refused for, its task is refused for.
 func (a *Agent) sendSETs(ctx context.Context, tasks []*task) error {
 	refused := map[int]string{}
 	for i, t := range tasks {
-		token, err := a.key.answerSET(a.cfg.Hub.ClientID, a.cfg.Hub.URL, a.answerTo(t), t.decided)
+		token, err := a.key.answerSET(a.cfg.Hub.ClientID, a.cfg.Hub.URL, a.answerTo(t), t.decided, a.now())
 		if err != nil {
 			return err
 		}
 		err = a.call(ctx, func(ctx context.Context) error { return a.hub.AnswerSET(ctx, token) })
-		switch huanxin.KindOf(err) {
-		case huanxin.Invalid, huanxin.Conflict, huanxin.Refused:
+		switch k := huanxin.KindOf(err); {
+		case err == nil:
+		case (k == huanxin.Invalid || k == huanxin.Conflict || k == huanxin.Refused) && !slices.Contains(ownFaults, huanxin.CodeOf(err)):
 			refused[i] = huanxin.CodeOf(err)
 		default:
-			if err != nil {
-				return err
-			}
+			return err
 		}
 	}
 	a.at("sent")

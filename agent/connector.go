@@ -69,8 +69,6 @@ type connector interface {
 	lease(ctx context.Context) error
 	// check says what is wrong, or looks wrong, with how accounts are reached.
 	check(ctx context.Context, r *Report)
-	// rest gives back what an idle agent need not hold.
-	rest()
 	close() error
 }
 

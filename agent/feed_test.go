@@ -2,12 +2,15 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/huanxin-platform/huanxin/client"
 )
@@ -133,4 +136,47 @@ func TestTheHubPushesToAnAgent(t *testing.T) {
 	if resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("without the secret: %d", resp.StatusCode)
 	}
+}
+
+// TestAnswersAreSignedAsSETsWhereTheCompanyWantsIt and the client authenticates itself by the same key.
+func TestAnswersAreSignedAsSETsWhereTheCompanyWantsIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(path, []byte(testKey), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k, err := readKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newOffice(t)
+	jwk := jose.JSONWebKey{Key: k.public(), Algorithm: "ES256", Use: "sig"}
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{jwk}})
+	o.must(err)
+	o.hub.AddClient(o.id+"-signed", o.id, set)
+	o.must(o.agent.Close())
+	o.config.Hub = HubConfig{URL: o.hub.URL, ClientID: o.id + "-signed", KeyFile: path}
+	o.config.AnswerSETs = true
+	o.start()
+	n := o.number()
+	b := o.bind(n)
+	task, none := o.ask(n), o.ask(o.number())
+	o.work()
+	o.answered(task, "unbound", "removed")
+	o.answered(none, "not_bound", "none_found")
+	if o.bound(b) {
+		t.Error("it is bound")
+	}
+}
+
+func TestAnAnswerIsNotLostForItsLink(t *testing.T) {
+	o := newOffice(t, withConfig(impatient))
+	o.agent.cfg.Links = map[string]string{"confirm_own_account": "https://elsewhere.example/{task}"}
+	n := o.number()
+	o.bind(n, unknownProof)
+	task := o.ask(n)
+	if err := o.round(); err == nil {
+		t.Error("nobody is told")
+	}
+	o.work()
+	o.answered(task, "action_required", "confirm_own_account")
 }

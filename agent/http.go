@@ -259,8 +259,6 @@ func (c *httpConnector) atOnce() int { return c.cfg.Concurrency }
 // lease has nothing to take: idempotency keys and tokens keep two agents apart, and the state directory has its lock.
 func (c *httpConnector) lease(context.Context) error { return nil }
 
-func (c *httpConnector) rest() {}
-
 func (c *httpConnector) close() error {
 	c.web.CloseIdleConnections()
 	return nil

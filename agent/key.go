@@ -137,9 +137,13 @@ func (k *clientKey) assertion(client, audience string, now time.Time) (string, e
 		"jti": rand.Text()})
 }
 
-// answerSET is an answer as urn:huanxin:event:unbind-result. Sent again it is the same SET: its jti is that of the answer.
-func (k *clientKey) answerSET(clientID, hub string, a client.Answer, decided time.Time) (string, error) {
+// answerSET is an answer as urn:huanxin:event:unbind-result. Sent again it has the same jti. The hub takes none that is older than three days.
+func (k *clientKey) answerSET(clientID, hub string, a client.Answer, decided, now time.Time) (string, error) {
+	issued := decided
+	if now.Sub(issued) > 24*time.Hour {
+		issued = now
+	}
 	jti := sha256.Sum256([]byte(a.TaskID + "\n" + a.Outcome + "\n" + a.Reason + "\n" + decided.Format(time.RFC3339Nano)))
-	return k.sign("secevent+jwt", map[string]any{"iss": clientID, "aud": hub, "iat": decided.Unix(), "jti": base64.RawURLEncoding.EncodeToString(jti[:16]),
+	return k.sign("secevent+jwt", map[string]any{"iss": clientID, "aud": hub, "iat": issued.Unix(), "jti": base64.RawURLEncoding.EncodeToString(jti[:16]),
 		"sub_id": map[string]string{"format": "opaque", "id": a.TaskID}, "events": map[string]any{"urn:huanxin:event:unbind-result": a}})
 }

@@ -30,7 +30,6 @@ type office struct {
 	config   Config
 	options  Options
 	agent    *Agent
-	numbers  int
 	ids      int
 	id       string
 	requests map[string]string // by task

@@ -193,13 +193,6 @@ func (c *sqlConnector) can(d deed) bool { return len(c.acts[d]) > 0 }
 
 func (c *sqlConnector) atOnce() int { return cmp.Or(c.cfg.Connections, c.d.connections) }
 
-func (c *sqlConnector) rest() {
-	if c.d.leaseConns == 0 {
-		c.db.SetMaxIdleConns(0) // closes them
-		c.db.SetMaxIdleConns(c.atOnce())
-	}
-}
-
 func (c *sqlConnector) close() error { return errors.Join(c.holder.release(), c.db.Close()) }
 
 func (c *sqlConnector) lease(ctx context.Context) error {

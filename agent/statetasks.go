@@ -275,6 +275,13 @@ func (s *state) nextAt(ctx context.Context) (time.Time, error) {
 
 // erase takes the numbers and accounts out of tasks that need them no longer, and forgets tasks that are older than keep.
 func (s *state) erase(ctx context.Context, now time.Time, keep time.Duration) error {
+	var some bool
+	if err := s.read(ctx, func(q querySQL) error {
+		return q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM tasks WHERE erase_at <= ?1) OR EXISTS (SELECT 1 FROM tasks WHERE no =
+			(SELECT min(no) FROM tasks) AND seen_at < ?2)`, micros(now), micros(now.Add(-keep))).Scan(&some)
+	}); err != nil || !some {
+		return err
+	}
 	return s.write(ctx, func(tx *sql.Tx) error {
 		for _, q := range []string{
 			`UPDATE bindings SET ref = NULL, token = '' WHERE task IN (SELECT no FROM tasks WHERE erase_at <= ?1)`,
