@@ -52,7 +52,7 @@ var bans = []ban{
 	{in: ".", never: []string{foreign},
 		reason: "the nouns and rules need the standard library only"},
 	{in: ".", never: []string{"context", "crypto/rand", "database", "log", "math/rand", "net", "os", "syscall"},
-		except: []string{"log/slog", "net/url", "math/rand/v2"}, // a number's redaction, a link's parts, a number's mask
+		except: []string{"log/slog", "net/netip", "net/url", "math/rand/v2"}, // a number's redaction, the form of addresses and links, a number's mask
 		reason: "a rule does no I/O, waits for nothing and gives the same answer every time"},
 	{in: "internal/index", never: []string{foreign, module}, except: []string{"golang.org/x/sys/unix", ours + "internal/index"},
 		reason: "the index is a data structure and knows no rules; of the system it needs memory off the Go heap and no more",

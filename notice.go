@@ -16,28 +16,36 @@ type Notice struct {
 // stands while its event is not void and took effect as what is told, and a release until it is undone by a reinstatement;
 // one that stands again is told again. History is no news: its events are never told, and so never taken back.
 //
-// The number's events before this one are asked for only when the event is late, a correction or a reinstatement.
-func (s Standing) Notices(e Event, history func() []Event) (told []Notice, gone []TenureID) {
-	if s.late(&e) || e.Kind == Reinstated {
+// The number's events before this one are asked for only when the event is late or a correction. Of a reinstatement it is nearly always
+// enough to know the one accepted last, which is asked for first: however long a number's history is, this costs no more.
+func (s Standing) Notices(e Event, last func() Event, history func() []Event) (told []Notice, gone []TenureID) {
+	late := s.late(&e)
+	if e.Kind == Reinstated && !late {
+		// Nothing was accepted since, so that it is not void, and no other one comes behind it at the same time.
+		if l := last(); l.Kind == Disconnected && l.At.Equal(s.EndedAt) {
+			return []Notice{{RecycleRetracted, l.No}}, nil
+		}
+	}
+	if late || e.Kind == Reinstated {
 		past := history()
 		before := recount(past)
 		after := recount(append(slices.Clip(past), e))
 		return before.notices(&after), without(before.tenures, after.tenures)
 	}
-	if t := s.announced(&e); t != 0 {
+	if t := e.announced(); t != 0 {
 		told = []Notice{{t, e.No}}
 	}
 	return told, nil
 }
 
-// announced gives what an event is told as that comes after s and fits; 0: it is not told.
-func (s *Standing) announced(e *Event) EventType {
+// announced gives what an event that fits is told as; 0: it is not told.
+func (e *Event) announced() EventType {
 	switch {
 	case e.OfHistory():
 		return 0
 	case e.Kind == Disconnected:
 		return NumberReleased
-	case e.Kind == Transferred, e.Kind == Activated && !s.Held() && e.Origin == ActivatedReassigned:
+	case e.Kind == Transferred, e.Kind == Activated && e.Origin == ActivatedReassigned: // which begins a tenure, or does not fit
 		return IdentifierRecycled
 	}
 	return 0
@@ -59,7 +67,7 @@ func recount(events []Event) account {
 		if err != nil {
 			continue // it would not have been accepted
 		}
-		if t := s.announced(&e); t != 0 {
+		if t := e.announced(); t != 0 {
 			a.standing = append(a.standing, Notice{t, e.No})
 		}
 		switch {

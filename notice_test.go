@@ -60,8 +60,9 @@ func TestWhatWasToldOfANumberIsWhatStands(t *testing.T) {
 				continue
 			}
 			kept, asked := slices.Clone(past), false
-			told, gone := before.Notices(e, func() []huanxin.Event { asked = true; return kept })
-			if late := e.At.Before(before.LastAt); asked && !late && e.Kind != huanxin.Corrected && e.Kind != huanxin.Reinstated {
+			told, gone := before.Notices(e, func() huanxin.Event { return past[len(past)-1] }, func() []huanxin.Event { asked = true; return kept })
+			if late := e.At.Before(before.LastAt); asked && !late && e.Kind != huanxin.Corrected &&
+				(e.Kind != huanxin.Reinstated || past[len(past)-1].Kind == huanxin.Disconnected && past[len(past)-1].At.Equal(before.EndedAt)) {
 				t.Fatalf("%s asked for the history", e.Kind)
 			}
 			if !slices.Equal(kept, past) {
@@ -117,6 +118,7 @@ func TestANumbersNotices(t *testing.T) {
 		{"1 activated/first; 9 disconnected; 20 reinstated; 30 corrected/3", "released 2", ""},
 		{"1 activated/first; 9 disconnected; 20 reinstated; 30 corrected/3; 40 reinstated", "retracted 2", ""},
 		{"1 activated/first; 9 disconnected; 20 reinstated; 30 disconnected; 40 corrected/4", "retracted 4", ""},
+		{"1 activated/first; 200 activated/ported_in by2; 300 disconnected by2; 100 disconnected; 310 reinstated by2", "retracted 3", ""},
 		// Late events.
 		{"1 activated/first; 400 suspended; 300 transferred", "recycled 3", ""},
 		{"500 activated/ported_in; 100 activated/first", "", "1"},
@@ -130,7 +132,7 @@ func TestANumbersNotices(t *testing.T) {
 			t.Errorf("%s: %v", c.story, err)
 			continue
 		}
-		notices, gone := before.Notices(e, func() []huanxin.Event { return past })
+		notices, gone := before.Notices(e, func() huanxin.Event { return past[len(past)-1] }, func() []huanxin.Event { return past })
 		var words, ids []string
 		for _, n := range notices {
 			what := map[huanxin.EventType]string{huanxin.IdentifierRecycled: "recycled", huanxin.NumberReleased: "released", huanxin.RecycleRetracted: "retracted"}
@@ -152,12 +154,12 @@ func TestHistoryIsNeverToldNorTakenBack(t *testing.T) {
 	}
 	var s huanxin.Standing
 	for i, e := range r.events {
-		told, _ := s.Notices(e, func() []huanxin.Event { return r.events[:i] })
+		told, _ := s.Notices(e, nil, func() []huanxin.Event { return r.events[:i] })
 		if told != nil {
 			t.Errorf("%s of history is told: %v", e.Kind, told)
 		}
 	}
-	told, gone := r.now.Notices(r.event("20 corrected/2"), func() []huanxin.Event { return r.events })
+	told, gone := r.now.Notices(r.event("20 corrected/2"), nil, func() []huanxin.Event { return r.events })
 	if told != nil || !slices.Equal(gone, []huanxin.TenureID{2}) {
 		t.Errorf("a correction of history tells %v, gone are %v", told, gone)
 	}

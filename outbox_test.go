@@ -20,7 +20,9 @@ func sendAll(FeedNo) Judgement { return SendNow }
 // at is a place of the feed log.
 func at(position int64) FeedNo { return FeedNoAt(position, 0) }
 
-func items(from, to int64, all ...FeedItem) FeedItems { return FeedItems{From: from, To: to, Items: all} }
+func items(from, to int64, all ...FeedItem) FeedItems {
+	return FeedItems{From: from, To: to, Items: all}
+}
 
 func expect(t *testing.T, what string, got []FeedNo, want ...FeedNo) {
 	t.Helper()

@@ -1,7 +1,6 @@
 package huanxin
 
 import (
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -103,8 +102,7 @@ func checkAddresses(v any) error {
 	list, _ := v.([]any)
 	if len(list) == 0 || slices.ContainsFunc(list, func(v any) bool {
 		s, _ := v.(string)
-		_, err := netip.ParseAddr(s)
-		return err != nil
+		return !strings.ContainsAny(s, ".:") || strings.Trim(s, "0123456789abcdefABCDEF.:") != "" // as far as it matters here
 	}) {
 		return malformedSubject("ip-addresses is a list of IP addresses")
 	}

@@ -10,6 +10,16 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/store/pgtest"
 )
 
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(waiterEnv); addr != "" { // the process that idlePolls starts
+		if err := wait(addr, os.Stdin, os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
 // TestItRuns measures a few rows, to see that everything still fits together. It asserts no speed.
 func TestItRuns(t *testing.T) {
 	for _, engine := range []string{"sqlite", "postgres"} {
@@ -23,7 +33,8 @@ func TestItRuns(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, want := range []string{"created", "listed", "answered", "whole way", "reported", "imported"} {
+			for _, want := range []string{"created", "listed", "answered", "whole way", "reported", "imported",
+				"SETs written", "polls that wait"} {
 				if !strings.Contains(out.String(), want) {
 					t.Errorf("it says nothing of %q:\n%s", want, out.String())
 				}

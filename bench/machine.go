@@ -141,3 +141,11 @@ func total(name string, phases []phase) phase {
 	}
 	return out
 }
+
+// resident gives the memory of this process that lies in RAM, in bytes.
+func resident() uint64 {
+	text, _ := os.ReadFile("/proc/self/statm")
+	var size, pages uint64
+	_, _ = fmt.Sscan(string(text), &size, &pages)
+	return pages * uint64(os.Getpagesize())
+}

@@ -26,25 +26,26 @@ import (
 
 // options say what is measured.
 type options struct {
-	short      bool
-	engine     string // sqlite, postgres or all
-	only       string // parts, comma-separated, or all
-	profile    string
-	repeat     int
-	tasks      int   // in one round, a multiple of appCount
-	events     int   // in one round
-	history    int   // lines in one round
-	fill       int   // tasks that lie in the table before the round "full"
-	agentTasks int   // of a round of the agent
-	numbers    int64 // in the index of checks
-	rows       int   // that are matched
+	short   bool
+	engine  string // sqlite, postgres or all
+	only    string // parts, comma-separated, or all
+	profile string
+	repeat  int
+	tasks   int   // in one round, a multiple of appCount
+	events  int   // in one round
+	history int   // lines in one round
+	fill    int   // tasks that lie in the table before the round "full"
+	numbers int64 // in the index of checks
+	rows    int   // that are matched
+	agent   int   // tasks of a round of the agent
+	feed    int   // events that every receiver of the feed is told of
 }
 
 func main() {
 	var o options
 	flag.BoolVar(&o.short, "short", false, "few rows: to see that it runs")
 	flag.StringVar(&o.engine, "engine", "all", "sqlite, postgres or all")
-	flag.StringVar(&o.only, "only", "all", "some of tasks, events, history, streams (of checks), camara, full (PostgreSQL with -fill tasks in the table), "+
+	flag.StringVar(&o.only, "only", "all", "some of tasks, events, history, streams (of checks), camara, feed, full (PostgreSQL with -fill tasks in the table), "+
 		"index, redis, match, follow, checks (the last four), agent or all, comma-separated")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of this process to `FILE`")
 	flag.IntVar(&o.repeat, "repeat", 5, "how often each is measured")
@@ -54,8 +55,16 @@ func main() {
 	flag.IntVar(&o.fill, "fill", 2_000_000, "tasks in the table before full")
 	flag.Int64Var(&o.numbers, "numbers", 1_000_000_000, "numbers in the index of checks; 10^9 take 7 GB of memory and 2 GB on disk")
 	flag.IntVar(&o.rows, "rows", 10_000_000, "rows that are matched, and bindings in the agent's database")
-	flag.IntVar(&o.agentTasks, "agent-tasks", 60_000, "tasks a round of the agent")
+	flag.IntVar(&o.agent, "agent", 60_000, "tasks a round of the agent")
+	flag.IntVar(&o.feed, "feed", 10_000, "events that 239 receivers are told of")
 	flag.Parse()
+	if addr := os.Getenv(waiterEnv); addr != "" {
+		if err := wait(addr, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o, os.Stdout, strings.Join(os.Args[1:], " ")); err != nil {
@@ -67,7 +76,7 @@ func main() {
 func run(ctx context.Context, o options, out io.Writer, args string) (err error) {
 	if o.short {
 		o.repeat, o.tasks, o.events, o.history, o.fill = 1, 20*appCount, 4_000, 4_000, 100*appCount
-		o.numbers, o.rows, o.agentTasks = 50_000, 20_000, 2_000
+		o.numbers, o.rows, o.feed, o.agent = 50_000, 20_000, 200, 2_000
 	}
 	if err := o.known(); err != nil {
 		return err
@@ -121,7 +130,7 @@ func (o options) wants(what string) bool {
 // checkParts are the parts that need no hub.
 var checkParts = []string{"index", "redis", "match", "follow"}
 
-var engineParts = []string{"tasks", "events", "history", "streams", "camara", "full"}
+var engineParts = []string{"tasks", "events", "history", "streams", "camara", "feed", "full"}
 
 func (o options) wantsEngine() bool { return slices.ContainsFunc(engineParts, o.wants) }
 
@@ -172,6 +181,11 @@ func onEngine(ctx context.Context, o options, engine string, out io.Writer) (err
 	if o.wants("camara") {
 		if err := w.camara(ctx, o, out); err != nil {
 			return fmt.Errorf("camara: %w", err)
+		}
+	}
+	if o.wants("feed") {
+		if err := w.feed(ctx, o, out); err != nil {
+			return fmt.Errorf("feed: %w", err)
 		}
 	}
 	if engine == "postgres" && o.wants("full") {

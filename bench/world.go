@@ -73,6 +73,7 @@ func newWorld(ctx context.Context, engine string) (w *world, err error) {
 	}
 	cfg := server.DefaultConfig()
 	cfg.Listen, cfg.Data = "127.0.0.1:0", w.dir
+	cfg.Feed.DefaultSubjects = "ALL"
 	cfg.Checks.PerSecond, cfg.Checks.PerDay = -1, -1 // a contract that suits the load
 	w.dsn = "sqlite:" + filepath.Join(w.dir, "huanxin.db")
 	if engine == "postgres" {

@@ -384,6 +384,14 @@ func (c *chunk) history(row store.NumberRow) (past []huanxin.Event, err error) {
 	return slices.Concat(past, c.pending[row.Number]), nil
 }
 
+// last gives the event of a number that was accepted last.
+func (c *chunk) last(row store.NumberRow) (huanxin.Event, error) {
+	if p := c.pending[row.Number]; len(p) > 0 {
+		return p[len(p)-1], nil
+	}
+	return c.tx.Event(row.Head)
+}
+
 func (c *chunk) find(id string) huanxin.Event {
 	if e, ok := c.fresh[id]; ok {
 		return e
@@ -416,8 +424,13 @@ func (c *chunk) accept(e huanxin.Event, row store.NumberRow, after huanxin.Stand
 
 // notices says what streams are told because of an event, and takes note of tenures that there never were after all.
 func (c *chunk) notices(e huanxin.Event, row store.NumberRow) (told []huanxin.Notice, err error) {
-	told, gone := row.Notices(e, func() (past []huanxin.Event) {
-		past, err = c.history(row)
+	told, gone := row.Notices(e, func() (last huanxin.Event) {
+		last, err = c.last(row)
+		return last
+	}, func() (past []huanxin.Event) {
+		if err == nil {
+			past, err = c.history(row)
+		}
 		return past
 	})
 	for _, id := range gone {

@@ -44,3 +44,22 @@ func (h *Hub) IndexDamaged() bool {
 	x := h.checking.index.Load()
 	return x == nil || x.Damaged()
 }
+
+// Entries gives all entries of a block.
+func (b *FeedBlock) Entries() []*FeedEntry { return b.entries }
+
+// MakeFeedBlock makes a block of entries, given what streams' receivers said last of numbers.
+func MakeFeedBlock(from, to int64, entries []*FeedEntry, said map[huanxin.Number][]store.FeedSubject) *FeedBlock {
+	b := newFeedBlock(from)
+	b.To = to
+	for _, e := range entries {
+		b.add(e, said[e.Number])
+	}
+	return b
+}
+
+// JoinFeedBlocks makes one block of several.
+func JoinFeedBlocks(blocks ...*FeedBlock) *FeedBlock { return join(blocks) }
+
+// FeedWindow is how many positions a window of the feed log has.
+const FeedWindow = feedWindow

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/store"
@@ -122,7 +123,7 @@ func (h *Hub) taskEntry(k *store.FeedTask, numbers map[huanxin.RequestID]huanxin
 	e := &FeedEntry{No: huanxin.FeedNoAt(k.Position, 0), Type: huanxin.UnbindRequested, App: k.App, Number: n, At: k.At, RecordedAt: k.At,
 		Cause: huanxin.EventNo(k.Tenure), Task: FeedTask{ID: k.ID, Kind: k.Kind, Origin: k.Origin, DueAt: k.DueAt}}
 	if k.DueAt.IsZero() {
-		e.Task.DueAt = h.durations.Schedule(h.calendar, k.CreatedAt, nil).Due()
+		e.Task.DueAt = h.durations.Schedule(h.calendar, k.CreatedAt, nil).Due().UTC().Truncate(time.Microsecond) // as the store gives it
 	}
 	switch k.Note {
 	case huanxin.NoteCancelled:

@@ -264,17 +264,17 @@ func TestHistoryOfANumberThatTheLogKnowsFollowsTheRules(t *testing.T) {
 
 func TestALateImportThatMovesATenuresStartAbortsWhatWasAskedForIt(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
-		came := ago(48 * time.Hour)
+		came, began := ago(48*time.Hour), ago(900*dayLong)
 		w.accepts("cmcc", activated("a", 1, huanxin.ActivatedPortedIn, came))
 		made := w.creates(ask(1, came, huanxin.OriginUnknown, "game"))
-		w.loads("cmcc", had(1, ago(900*dayLong), huanxin.OriginReassigned))
+		w.loads("cmcc", had(1, began, huanxin.OriginReassigned))
 		if v := w.request("cmcc", made.ID); v.State != huanxin.RequestAborted {
 			t.Errorf("the request is %v", v.State)
 		}
 		if len(w.tasks("game")) != 0 {
 			t.Error("its task is open")
 		}
-		w.creates(ask(1, ago(900*dayLong), huanxin.OriginReassigned, "game"))
+		w.creates(ask(1, began, huanxin.OriginReassigned, "game"))
 	})
 }
 
@@ -317,16 +317,7 @@ func TestHistoryIsKnownAgainAfterTheKeysWereRotated(t *testing.T) {
 	lines := []core.HistoryLine{had(1, began, huanxin.OriginTransferred), had(2, began, huanxin.OriginUnknown), hadOn(3, began, huanxin.OriginFirst)}
 	w.loads("cmcc", lines...)
 
-	text, err := os.ReadFile(path)
-	must(t, err)
-	old := string(text)
-	i := strings.Index(old, `"lookup"`)
-	next := strings.NewReplacer(`"current": 1`, `"current": 2`, `"current":1`, `"current":2`,
-		`"keys": [`, `"keys": [{"id": 2, "key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="},`,
-		`"keys":[`, `"keys":[{"id":2,"key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="},`).Replace(old[i:])
-	must(t, os.WriteFile(path, []byte(old[:i]+next), 0o600))
-	rotated, err := seal.Open(path)
-	must(t, err)
+	rotated := rotateLookup(t, path)
 	if rotated.History(number(1)) == keys.History(number(1)) {
 		t.Fatal("the keys were not rotated")
 	}
@@ -341,6 +332,22 @@ func TestHistoryIsKnownAgainAfterTheKeysWereRotated(t *testing.T) {
 	again.conflicts("cmcc", "id_conflict", had(1, began, huanxin.OriginUnknown))
 	again.conflicts("cmcc", "id_conflict", had(2, began, huanxin.OriginTransferred))
 	again.loads("cmcc", had(4, began, huanxin.OriginTransferred))
+}
+
+// rotateLookup makes a new look-up key the current one in a key file.
+func rotateLookup(t *testing.T, path string) *seal.Keys {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	old := string(text)
+	i := strings.Index(old, `"lookup"`)
+	next := strings.NewReplacer(`"current": 1`, `"current": 2`, `"current":1`, `"current":2`,
+		`"keys": [`, `"keys": [{"id": 2, "key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="},`,
+		`"keys":[`, `"keys":[{"id":2,"key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="},`).Replace(old[i:])
+	must(t, os.WriteFile(path, []byte(old[:i]+next), 0o600))
+	rotated, err := seal.Open(path)
+	must(t, err)
+	return rotated
 }
 
 func TestBadLinesOfHistoryAreRefusedAndStopNoGoodOnes(t *testing.T) {

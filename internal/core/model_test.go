@@ -46,6 +46,7 @@ type machine struct {
 	serial  int
 	numbers int
 	listed  map[string]string // by app: the last task it listed
+	feed    feedModel
 }
 
 const modelNumbers = 3
@@ -91,7 +92,9 @@ type broken string
 func tell(t *testing.T, file string, story []uint64) (failed string) {
 	w := newWorld(t, "sqlite:"+file)
 	x := &machine{w: w, numbers: modelNumbers, listed: map[string]string{}, m: model{events: map[string]huanxin.Event{}, requests: map[string]*modelRequest{},
-		tasks: map[string]*modelTask{}}}
+		tasks: map[string]*modelTask{}},
+		feed: feedModel{numbers: map[huanxin.Number][]string{}, tasks: map[huanxin.TaskID][]string{}, made: map[huanxin.TaskID]store.TaskRow{},
+			events: map[huanxin.Number][]huanxin.Event{}, acts: map[any][]int{}}}
 	defer func() {
 		if r := recover(); r != nil {
 			b, ok := r.(broken)
@@ -104,17 +107,18 @@ func tell(t *testing.T, file string, story []uint64) (failed string) {
 	for n := range x.numbers { // all but the last have a holder to begin with
 		if n+1 < x.numbers {
 			e := activated(fmt.Sprint("begin-", n), n, huanxin.ActivatedReassigned, ago(48*time.Hour))
-			x.send("cmcc", e)
+			x.watch(func() { x.send("cmcc", e) })
 			x.m.events["cmcc "+e.ID] = e
 		}
 	}
 	acts := []func(d uint64){x.report, x.report, x.report, x.create, x.create, x.answer, x.answer, x.answer, x.cancel, x.again, x.wait, x.wait, x.sendAgain,
 		x.list, x.list}
 	for _, d := range story {
-		acts[d%uint64(len(acts))](d / uint64(len(acts)))
+		x.watch(func() { acts[d%uint64(len(acts))](d / uint64(len(acts))) })
 		x.oneOpenTask()
 	}
-	x.check()
+	x.watch(x.check)
+	x.checkFeed()
 	return failed
 }
 
@@ -152,12 +156,12 @@ func (x *machine) report(d uint64) {
 		d := d/64 + i*7
 		x.serial++
 		at := time.Now().Add(-time.Duration(d%5) * time.Minute).UTC()
-		e := line(fmt.Sprint("e", x.serial), n, huanxin.EventKind(1+d/8%8), at)
+		e := line(fmt.Sprint("e", x.serial), n, x.anyKind(n, d/8), at)
 		switch e.Kind {
 		case huanxin.Activated:
 			e.Origin = []huanxin.ActivationOrigin{2, 2, 3, 4}[d/64%4]
 		case huanxin.Corrected:
-			e.CorrectsID = fmt.Sprint("e", 1+int(d/64)%x.serial)
+			e.CorrectsID = x.anyEvent(carrier, e.Number, d/64)
 		}
 		events = append(events, e)
 	}
@@ -172,6 +176,35 @@ func (x *machine) report(d uint64) {
 		}
 		x.m.events[carrier+" "+e.ID] = e
 	}
+}
+
+// anyKind gives a kind of event, mostly one that fits a number as it stands.
+func (x *machine) anyKind(n int, d uint64) huanxin.EventKind {
+	kinds := map[huanxin.Phase][]huanxin.EventKind{
+		huanxin.PhaseUnseen: {huanxin.Activated},
+		huanxin.PhaseInUse: {huanxin.Suspended, huanxin.Disconnected, huanxin.Disconnected, huanxin.Transferred, huanxin.Transferred, huanxin.Ported,
+			huanxin.Corrected, huanxin.Corrected},
+		huanxin.PhaseSuspended:    {huanxin.Resumed, huanxin.Disconnected, huanxin.Transferred, huanxin.Corrected},
+		huanxin.PhaseDisconnected: {huanxin.Reinstated, huanxin.Reinstated, huanxin.Activated, huanxin.Corrected, huanxin.Corrected},
+	}[x.w.standing(n).Phase]
+	if d%4 == 0 {
+		return huanxin.EventKind(1 + d/4%8)
+	}
+	return kinds[d/4%uint64(len(kinds))]
+}
+
+// anyEvent gives the id of an event that a carrier might correct: often one that was accepted of this number.
+func (x *machine) anyEvent(carrier string, n huanxin.Number, d uint64) string {
+	var ids []string
+	for _, key := range slices.Sorted(maps.Keys(x.m.events)) {
+		if e := x.m.events[key]; e.Number == n && key[:4] == carrier {
+			ids = append(ids, e.ID)
+		}
+	}
+	if d%4 == 0 || ids == nil {
+		return fmt.Sprint("e", 1+int(d/4)%x.serial)
+	}
+	return ids[d/4%uint64(len(ids))]
 }
 
 // sendAgain reports everything that was accepted once more.
@@ -337,6 +370,7 @@ func (x *machine) wait(d uint64) {
 			}
 		}
 	}
+	x.followFeed()
 	for _, r := range x.rows() {
 		if r.State.Open() && !r.StepAt.IsZero() && !r.StepAt.After(time.Now()) {
 			x.fail("a step that was due at %v is not taken", r.StepAt)

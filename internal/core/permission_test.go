@@ -54,6 +54,63 @@ var useCases = []struct {
 		_, err := w.AskAgain(context.Background(), who, "req_x", "task_x", core.Once{})
 		return err
 	}},
+	{"CreateStream", "stream.create", huanxin.AppParty, huanxin.ScopeSSFManage, func(w *world, who huanxin.Caller) error {
+		_, err := w.CreateStream(context.Background(), who, hubURL, huanxin.StreamDoc{}, core.Once{})
+		return err
+	}},
+	{"CreateStream under a key", "stream.create", huanxin.AppParty, huanxin.ScopeSSFManage, func(w *world, who huanxin.Caller) error {
+		_, err := w.CreateStream(context.Background(), who, hubURL, huanxin.StreamDoc{}, core.Once{Key: "permission", Body: []byte("{}")})
+		return err
+	}},
+	{"PatchStream", "stream.patch", huanxin.AppParty, huanxin.ScopeSSFManage, func(w *world, who huanxin.Caller) error {
+		_, err := w.PatchStream(context.Background(), who, hubURL, "st_x", huanxin.StreamDoc{})
+		return err
+	}},
+	{"ReplaceStream", "stream.replace", huanxin.AppParty, huanxin.ScopeSSFManage, func(w *world, who huanxin.Caller) error {
+		_, err := w.ReplaceStream(context.Background(), who, hubURL, "st_x", huanxin.StreamDoc{})
+		return err
+	}},
+	{"DeleteStream", "stream.delete", huanxin.AppParty, huanxin.ScopeSSFManage, func(w *world, who huanxin.Caller) error {
+		return w.DeleteStream(context.Background(), who, "st_x")
+	}},
+	{"SetStreamStatus", "stream.status", huanxin.AppParty, huanxin.ScopeSSFManage, func(w *world, who huanxin.Caller) error {
+		_, err := w.SetStreamStatus(context.Background(), who, "st_x", huanxin.StreamPaused, "")
+		return err
+	}},
+	{"VerifyStream", "stream.verify", huanxin.AppParty, huanxin.ScopeSSFManage, func(w *world, who huanxin.Caller) error {
+		return w.VerifyStream(context.Background(), who, "st_x", "")
+	}},
+	{"ChangeSubject, adding", "subject.add", huanxin.AppParty, huanxin.ScopeSSFManage, func(w *world, who huanxin.Caller) error {
+		return w.ChangeSubject(context.Background(), who, "st_x", number(1), false)
+	}},
+	{"ChangeSubject, removing", "subject.remove", huanxin.AppParty, huanxin.ScopeSSFManage, func(w *world, who huanxin.Caller) error {
+		return w.ChangeSubject(context.Background(), who, "st_x", number(1), true)
+	}},
+	{"ChangeSubjects", "subjects.begin", huanxin.AppParty, huanxin.ScopeSSFManage, func(w *world, who huanxin.Caller) error {
+		_, err := w.ChangeSubjects(context.Background(), who, "st_x", subjectLines(core.SubjectLine{Number: number(1)}))
+		return err
+	}},
+	{"StreamsOfSelf", "app.self", huanxin.AppParty, huanxin.ScopeTasksWork, func(w *world, who huanxin.Caller) error {
+		_, err := w.StreamsOfSelf(context.Background(), who)
+		return err
+	}},
+	{"AllStreams", "stream.list_all", huanxin.OperatorParty, huanxin.ScopeAdmin, func(w *world, who huanxin.Caller) error {
+		_, err := w.AllStreams(context.Background(), who)
+		return err
+	}},
+	{"PauseStream", "stream.pause", huanxin.OperatorParty, huanxin.ScopeAdmin, func(w *world, who huanxin.Caller) error {
+		return w.PauseStream(context.Background(), who, "st_x", "")
+	}},
+	{"EnableStream", "stream.enable", huanxin.OperatorParty, huanxin.ScopeAdmin, func(w *world, who huanxin.Caller) error {
+		return w.EnableStream(context.Background(), who, "st_x", "")
+	}},
+	{"NarrowFeed", "client.feed", huanxin.OperatorParty, huanxin.ScopeAdmin, func(w *world, who huanxin.Caller) error {
+		_, err := w.NarrowFeed(context.Background(), who, "none", true)
+		return err
+	}},
+	{"GrantFeedStart", "party.put", huanxin.OperatorParty, huanxin.ScopeAdmin, func(w *world, who huanxin.Caller) error {
+		return w.GrantFeedStart(context.Background(), who, "chat", true)
+	}},
 	{"BindToken", "token.bind", huanxin.CarrierParty, huanxin.ScopeRequestsCreate, func(w *world, who huanxin.Caller) error {
 		if who.Party == nil {
 			return who.May(huanxin.CarrierParty, huanxin.ScopeRequestsCreate) // the token endpoint knows every client
@@ -192,6 +249,18 @@ func TestTheAuditLogHoldsNoNumberEvenIfOneIsSentForAnID(t *testing.T) {
 		_, _ = w.Task(ctx, w.as("chat"), secret)
 		_, _ = w.FindRequests(ctx, w.as("cmcc"), number(1))
 		_, _ = w.Escalations(ctx, w.as("chat"), secret, 10)
+		s := w.makes(w.receives("chat"), huanxin.StreamDoc{})
+		must(t, w.ChangeSubject(ctx, w.as("chat"), s.ID, number(1), false))
+		must(t, w.VerifyStream(ctx, w.as("chat"), s.ID, secret))
+		_, err := w.SetStreamStatus(ctx, w.as("chat"), s.ID, huanxin.StreamPaused, secret)
+		must(t, err)
+		_, _ = w.PatchStream(ctx, w.as("chat"), hubURL, secret, huanxin.StreamDoc{})
+		_, err = w.PatchStream(ctx, w.as("chat"), hubURL, s.ID, huanxin.StreamDoc{Description: huanxin.Give(secret), Requested: huanxin.Give([]string{secret})})
+		must(t, err)
+		_, err = w.ChangeSubjects(ctx, w.as("chat"), s.ID, subjectLines(core.SubjectLine{Number: number(1), Remove: true}))
+		must(t, err)
+		_ = w.DeleteStream(ctx, w.as("chat"), secret)
+		_ = w.PauseStream(ctx, core.Operator(), secret, secret)
 		w.report("cmcc", huanxin.Event{ID: "x\x00" + secret, Number: number(1), Kind: huanxin.Suspended, At: ago(0)})
 		for _, e := range w.audit(1) {
 			if s := e.Subject + e.Detail + e.Refused + e.Action; strings.Contains(s, "3800000001") {

@@ -21,6 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/huanxin-platform/huanxin"
+	public "github.com/huanxin-platform/huanxin/client"
 	"github.com/huanxin-platform/huanxin/internal/auth"
 	"github.com/huanxin-platform/huanxin/internal/core"
 	"github.com/huanxin-platform/huanxin/internal/feed"
@@ -237,6 +238,42 @@ func TestForeignSoftware(t *testing.T) {
 	}
 	if k, err := f.Hub.Task(t.Context(), f.as("chat"), task.ID); err != nil || k.State != huanxin.TaskAnswered {
 		t.Errorf("the task is %s, %v", k.State, err)
+	}
+}
+
+// TestTheClientReadsWhatTheHubWrites holds our own public client against the hub in the same way.
+func TestTheClientReadsWhatTheHubWrites(t *testing.T) {
+	f := startForeign(t)
+	f.published()
+	task := f.task(huanxin.NumberOf(8613800000001))
+	for i, c := range f.clients {
+		registered, err := f.Hub.Client(t.Context(), c.ID)
+		must(t, err)
+		stream := feed.FactsOf(huanxin.StreamID(i+1), registered)
+		reader := public.New(public.Options{URL: f.URL, ID: c.ID})
+		for _, e := range f.entries(task) {
+			jti, set, err := f.writer.Write(time.Now(), stream, &e)
+			must(t, err)
+			got, err := reader.Verify(t.Context(), string(set))
+			if err != nil || got.JTI != jti || got.Type != e.Type || got.Number != e.Number || got.IssuedAt.Unix() != e.RecordedAt.Unix() || got.State != e.State {
+				t.Errorf("%s, %s: %+v, %v", c.Alg, e.Type, got, err)
+			}
+			switch e.Type {
+			case huanxin.IdentifierRecycled:
+				if got.Txn != task.TenureID || got.Reason != "reassigned" || !got.StartedAt.Equal(task.StartedAt) {
+					t.Errorf("%s: %+v", c.Alg, got)
+				}
+			case huanxin.UnbindRequested:
+				if k := got.Task; got.Txn != task.TenureID || k.ID != task.ID || k.Digest != task.Digest || k.Tenure.ID != task.TenureID ||
+					!k.Tenure.StartedAt.Equal(task.StartedAt) || !k.DueAt.Equal(task.DueAt) || k.Number != task.Number.E164() || k.State != "queued" {
+					t.Errorf("%s: %+v is not %+v", c.Alg, k, task)
+				}
+			case huanxin.StreamVerification:
+				if got.Stream != f.keys.ID(seal.StreamID, int64(i+1)) || got.Txn != "" {
+					t.Errorf("%s: %+v", c.Alg, got)
+				}
+			}
+		}
 	}
 }
 

@@ -77,12 +77,6 @@ func (a *api) answerSET(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// setRefusal is RFC 8935's own form (§2.3).
-type setRefusal struct {
-	Err         string `json:"err" doc:"One of the Security Event Token Error Codes of IANA's registry, or a word of ours where the status is not 400."`
-	Description string `json:"description"`
-}
-
 // setCodes are IANA's codes that the hub gives (RFC 8935 §2.4), each with what it means here.
 var setCodes = []OwnCode{
 	{"invalid_request", "The body is no SET of the form that is asked for, or the rules say no: then the description begins with the code that PUT /v1/tasks/{id}/answer gives."},
@@ -102,22 +96,22 @@ var setStatuses = map[int]OwnCode{
 }
 
 func setRefusalDocs() (map[int]*Content, map[int][]OwnCode) {
-	own := map[int]*Content{http.StatusBadRequest: JSON(setRefusal{})}
+	own := map[int]*Content{http.StatusBadRequest: JSON(ssfError{})}
 	codes := map[int][]OwnCode{http.StatusBadRequest: setCodes}
 	for status, c := range setStatuses {
-		own[status], codes[status] = JSON(setRefusal{}), []OwnCode{c}
+		own[status], codes[status] = JSON(ssfError{}), []OwnCode{c}
 	}
 	return own, codes
 }
 
 // writeSETRefusal answers with an error in RFC 8935's form, and gives the code of the rule or of the SET that is behind it.
 func writeSETRefusal(w http.ResponseWriter, _ *http.Request, e *huanxin.Error) string {
-	status, out := StatusOf(e.Kind), setRefusal{"invalid_request", narrowed(e) + ": " + e.Detail}
+	status, out := StatusOf(e.Kind), ssfError{"invalid_request", narrowed(e) + ": " + e.Detail}
 	isCode := func(c OwnCode) bool { return c.Code == e.Code }
 	if c, ok := setStatuses[status]; ok {
-		out = setRefusal{c.Code, c.Meaning}
+		out = ssfError{c.Code, c.Meaning}
 	} else if status = http.StatusBadRequest; slices.ContainsFunc(setCodes, isCode) {
-		out = setRefusal{e.Code, e.Detail}
+		out = ssfError{e.Code, e.Detail}
 	} else if e.Code == codeMethod {
 		status = http.StatusMethodNotAllowed
 	}

@@ -214,6 +214,7 @@ var endpoints = map[string]endpoint{
 	"DELETE /ssf/streams":                         nil,
 	"GET /ssf/status":                             nil,
 	"POST /ssf/status":                            nil,
+	"POST /ssf/poll/{stream_id}":                  nil, // ssfpoll_test.go
 	"POST /ssf/subjects:add":                      nil,
 	"POST /ssf/subjects:remove":                   nil,
 	"POST /ssf/subjects:batch":                    nil,

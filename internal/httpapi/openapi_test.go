@@ -202,7 +202,7 @@ func checkResponses(t *testing.T, where string, op any) {
 		if status[0] == '2' {
 			good++
 		} else if own := at(r, "content", "application/json", "schema", "$ref"); own == "#/components/schemas/TokenRefusal" ||
-			own == "#/components/schemas/ErrorInfo" || own == "#/components/schemas/SetRefusal" {
+			own == "#/components/schemas/ErrorInfo" || own == "#/components/schemas/SsfError" {
 			continue // OAuth's own form, CAMARA's, and that of RFC 8935
 		} else if at(r, "content", "application/problem+json", "schema", "$ref") != "#/components/schemas/Problem" {
 			t.Errorf("%s: %s is no problem document", where, status)

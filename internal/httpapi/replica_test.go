@@ -129,7 +129,7 @@ func TestAnAppPullsWhatItsContractGrants(t *testing.T) {
 			var c struct{ AsOf int64 }
 			a := w.do(call{method: "GET", path: "/v1/coverage", as: "shop"})
 			a.into(t, &c)
-			return strings.Contains(string(a.body), `"as_of":8`)
+			return strings.Contains(string(a.body), `"as_of":8`) && strings.Contains(string(a.body), `"fresh_at"`)
 		})
 		shop, bank := w.pull("shop"), w.pull("bank")
 		for number, want := range map[string]huanxin.Mark{gone: huanxin.MarkNoHolder, absent: huanxin.MarkAbsent, theirs: huanxin.MarkNeverSeen} {

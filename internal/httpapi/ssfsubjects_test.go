@@ -71,7 +71,7 @@ var malformed = []any{
 	object{"format": "aliases"}, object{"format": "aliases", "identifiers": []any{}}, object{"format": "aliases", "identifiers": []any{1}},
 	object{"format": "aliases", "identifiers": []object{{"format": "aliases", "identifiers": []object{{"format": "opaque", "id": "x"}}}}},
 	object{"format": "aliases", "identifiers": []object{phone("12065550100")}}, object{"format": "aliases", "identifiers": []object{{"format": "phone", "phone_number": "+12065550100"}}},
-	object{"format": "ip-addresses", "ip-addresses": []string{"10.0.0"}}, object{"format": "ip-addresses", "ip-addresses": []string{}},
+	object{"format": "ip-addresses", "ip-addresses": []string{"10.0.0.x"}}, object{"format": "ip-addresses", "ip-addresses": []string{}},
 	object{"format": "complex"}, object{"format": "complex", "user": "x"}, object{"format": "complex", "user": object{"email": "x@y"}},
 	object{"format": "complex", "user": object{"format": "complex", "user": object{"format": "opaque", "id": "1"}}},
 	object{"format": "jwt_id", "iss": "x"}, object{"format": "saml_assertion_id", "issuer": "x"},

@@ -111,6 +111,8 @@ func TestAConfigurationThatIsNotSafeIsRefusedByItsKey(t *testing.T) {
 		"an ops_listen without a port": {"ops_listen", func(c *server.Config) { c.OpsListen = "127.0.0.1" }},
 		"a short hold (rule 4)":        {"high_value_hold", func(c *server.Config) { c.Service.HighValueHold = server.Duration(time.Hour) }},
 		"a short slot":                 {"slot", func(c *server.Config) { c.Service.Slot = server.Duration(time.Second) }},
+		"another default":              {"default_subjects", func(c *server.Config) { c.Feed.DefaultSubjects = "SOME" }},
+		"no room for subjects":         {"limits", func(c *server.Config) { c.Limits.StreamSubjects = 0 }},
 		"a speed below 1":              {"speed", func(c *server.Config) { c.Service.Speed = 0.5 }},
 	} {
 		cfg := server.DefaultConfig()
@@ -122,6 +124,8 @@ func TestAConfigurationThatIsNotSafeIsRefusedByItsKey(t *testing.T) {
 	for _, good := range []func(*server.Config){
 		func(c *server.Config) { c.Listen = "[::1]:0" },
 		func(c *server.Config) { c.Listen = "localhost:0" },
+		func(c *server.Config) { c.Feed.DefaultSubjects = "ALL" },
+		func(c *server.Config) { c.Feed.DefaultSubjects = "NONE" },
 		func(c *server.Config) { c.Listen, c.BehindProxy, c.PublicURL = ":8080", true, "https://hub.example" },
 		func(c *server.Config) {
 			c.Listen, c.TLS, c.PublicURL = ":8443", server.TLS{CertFile: "c", KeyFile: "k"}, "https://hub.example:8443"

@@ -205,6 +205,15 @@ func (t *Tx) History(head huanxin.EventNo) ([]huanxin.Event, error) {
 	return out, err
 }
 
+// Event gives an event; where there is none it is zero.
+func (t *Tx) Event(no huanxin.EventNo) (e huanxin.Event, err error) {
+	err = t.queryAll("SELECT "+eventColumns+" FROM events e WHERE e.id = $1", []any{int64(no)}, func(r scanner) (err error) {
+		e, err = scanEvent(r)
+		return err
+	})
+	return e, err
+}
+
 // Accepted is an event that has passed the rules, with the event of its number accepted before it.
 type Accepted struct {
 	huanxin.Event
@@ -214,7 +223,8 @@ type Accepted struct {
 }
 
 // AppendBatch writes a batch of accepted events, whose numbers count up from what BeginBatch gave, and the standings
-// that they led to, at the latest with the commit. The batch waits for its position in the log.
+// that they led to, at the latest with the commit. The batch waits for its position in the log, and if streams are told of any
+// of its events in the feed log.
 func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standings []NumberRow) error {
 	if len(events) == 0 {
 		return nil
@@ -240,10 +250,7 @@ func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standin
 		[]any{batch, report, micros(now), n}, nil, nil); err != nil {
 		return err
 	}
-	if err := t.later("INSERT INTO unsequenced (log, id, events, told) VALUES ($1, $2, $3, $4)", []any{logNumbers, batch, n, bit(told.any)}, nil, nil); err != nil {
-		return err
-	}
-	if err := t.insertNotices(&told); err != nil {
+	if err := t.enqueue(logNumbers, batch, n); err != nil {
 		return err
 	}
 	var fresh, others []NumberRow
@@ -257,10 +264,13 @@ func (t *Tx) AppendBatch(report int64, now time.Time, events []Accepted, standin
 	if err := t.putStandings(fresh, ""); err != nil {
 		return err
 	}
-	return t.putStandings(others, ` WHERE true
+	if err := t.putStandings(others, ` WHERE true
 		ON CONFLICT (number) DO UPDATE SET phase = excluded.phase, carrier = excluded.carrier, tenure = excluded.tenure,
 			started_at = excluded.started_at, origin = excluded.origin, ended_at = excluded.ended_at,
-			last_at = excluded.last_at, head = excluded.head`)
+			last_at = excluded.last_at, head = excluded.head`); err != nil {
+		return err
+	}
+	return t.tell(batch, n, &told)
 }
 
 // putStandings writes standings; what is done about those that are there already stands in conflict.

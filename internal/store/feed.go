@@ -24,6 +24,53 @@ type FeedRow struct {
 	Items int64
 }
 
+// feedLater lets something wait for its positions in the feed log, at the latest with the commit.
+//
+// On PostgreSQL it gets its place among what waits then, and whoever saw it committed a later one: a transaction that calls this when
+// it has all its locks comes behind those that had them before.
+func (t *Tx) feedLater(kind FeedKind, ref int64, items int) error {
+	return t.later("INSERT INTO feed_waiting (kind, ref, items) VALUES ($1, $2, $3)", []any{int64(kind), ref, items}, nil, nil)
+}
+
+// feedWaiting gives up to limit of what waits for its positions in the feed log, causes first. It is one look: of what is seen the
+// cause is seen, too.
+func (t *Tx) feedWaiting(limit int) (out []waitingRow, err error) {
+	err = t.queryAll("SELECT seq, kind, ref, items FROM feed_waiting ORDER BY seq LIMIT $1", []any{limit}, func(r scanner) error {
+		var w waitingRow
+		err := r.Scan(&w.seq, &w.Kind, &w.Ref, &w.Items)
+		out = append(out, w)
+		return err
+	})
+	return out, err
+}
+
+type waitingRow struct {
+	seq int64
+	FeedRow
+}
+
+// sequenceFeed gives what waits its positions.
+func (t *Tx) sequenceFeed(all []waitingRow) error {
+	if len(all) == 0 {
+		return nil
+	}
+	head, err := t.FeedHead()
+	if err != nil {
+		return err
+	}
+	n := len(all)
+	seq, first, kind, ref, items := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	for i, w := range all {
+		seq[i], first[i], kind[i], ref[i], items[i] = w.seq, head+1, int64(w.Kind), w.Ref, w.Items
+		head += w.Items
+	}
+	if err := t.eachLater("INSERT INTO feed_positions (first, kind, ref, items) SELECT first, kind, ref, items FROM {rows}", nil,
+		ints("first", first), ints("kind", kind), ints("ref", ref), ints("items", items)); err != nil {
+		return err
+	}
+	return t.eachLater("DELETE FROM feed_waiting WHERE seq IN (SELECT seq FROM {rows})", nil, ints("seq", seq))
+}
+
 // FeedHead gives the last position of the feed log; 0: it is empty.
 func (t *Tx) FeedHead() (int64, error) {
 	next, err := t.head("SELECT first + items FROM feed_positions ORDER BY first DESC LIMIT 1")

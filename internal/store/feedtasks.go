@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -100,7 +101,7 @@ func (t *Tx) feedOfNotes(rows []FeedRow, from, to int64) (out []FeedTask, err er
 	if first == nil {
 		return nil, nil
 	}
-	var retracted []int64
+	var retracted []FeedTask
 	if err := t.queryEach("SELECT "+feedTaskColumns+`, r.first + n.id % 1048576, n.kind, n.at FROM {rows} {join} task_notes n ON n.id >= r.low AND n.id < r.high
 		{join} tasks t ON t.id = n.task {join} requests q ON q.id = t.request`, nil, func(r scanner) error {
 		var k FeedTask
@@ -108,7 +109,7 @@ func (t *Tx) feedOfNotes(rows []FeedRow, from, to int64) (out []FeedTask, err er
 		err := k.scan(r, &k.Position, &k.Note, &at)
 		k.At = fromMicros(at)
 		if k.Note == huanxin.NoteRetracted {
-			retracted = append(retracted, int64(k.ID))
+			retracted = append(retracted, k)
 		}
 		out = append(out, k)
 		return err
@@ -125,23 +126,22 @@ func (t *Tx) feedOfNotes(rows []FeedRow, from, to int64) (out []FeedTask, err er
 }
 
 // firstAsked gives the positions of the feed log at which apps were first asked for tasks: with the request, or by a note.
-func (t *Tx) firstAsked(tasks []int64) (map[huanxin.TaskID]int64, error) {
-	slices.Sort(tasks)
-	tasks = slices.Compact(tasks)
+func (t *Tx) firstAsked(tasks []FeedTask) (map[huanxin.TaskID]int64, error) {
 	out := map[huanxin.TaskID]int64{}
-	if err := t.queryEach(`SELECT t.id, p.first + (SELECT COUNT(*) FROM tasks o WHERE o.request = t.request AND o.created_at = q.submitted_at AND o.id < t.id)
-		FROM {rows} {join} tasks t ON t.id = r.id {join} requests q ON q.id = t.request {join} feed_positions p ON p.kind = 2 AND p.ref = q.id
-		WHERE t.created_at = q.submitted_at`, nil, func(r scanner) error {
-		var id huanxin.TaskID
-		var position int64
-		err := r.Scan(&id, &position)
-		out[id] = position
-		return err
-	}, ints("id", tasks)); err != nil {
+	if err := t.askedWithRequest(tasks, out); err != nil {
 		return nil, err
 	}
+	var ids, batches []int64
+	for _, k := range tasks {
+		if out[k.ID] == 0 {
+			ids = append(ids, int64(k.ID))
+		}
+	}
+	if ids == nil {
+		return out, nil
+	}
 	notes := map[huanxin.TaskID]int64{}
-	var batches []int64
+	slices.Sort(ids)
 	if err := t.queryEach("SELECT n.task, n.id FROM {rows} {join} task_notes n ON n.task = r.id WHERE n.kind = 1", nil, func(r scanner) error {
 		var id huanxin.TaskID
 		var note int64
@@ -150,19 +150,38 @@ func (t *Tx) firstAsked(tasks []int64) (map[huanxin.TaskID]int64, error) {
 			notes[id] = note
 		}
 		return err
-	}, ints("id", tasks)); err != nil {
+	}, ints("id", slices.Compact(ids))); err != nil {
 		return nil, err
 	}
-	for id, note := range notes {
-		if _, ok := out[id]; !ok {
-			batches = append(batches, note>>noteBits)
-		}
+	for _, note := range notes {
+		batches = append(batches, note>>noteBits)
 	}
 	firsts, err := t.feedFirsts(FeedOfTaskNotes, batches)
 	for id, note := range notes {
-		if first, ok := firsts[note>>noteBits]; ok && out[id] == 0 {
+		if first, ok := firsts[note>>noteBits]; ok {
 			out[id] = first + note%(1<<noteBits)
 		}
 	}
 	return out, err
+}
+
+// askedWithRequest finds the positions of all tasks that the requests of these began with.
+func (t *Tx) askedWithRequest(tasks []FeedTask, to map[huanxin.TaskID]int64) error {
+	requests := make([]int64, len(tasks))
+	for i, k := range tasks {
+		requests[i] = int64(k.Request)
+	}
+	firsts, err := t.feedFirsts(FeedOfRequest, requests)
+	if err != nil {
+		return err
+	}
+	var rows []FeedRow
+	for request, first := range firsts {
+		rows = append(rows, FeedRow{First: first, Kind: FeedOfRequest, Ref: request})
+	}
+	began, err := t.feedOfRequests(rows, 0, math.MaxInt64)
+	for _, k := range began {
+		to[k.ID] = k.Position
+	}
+	return err
 }

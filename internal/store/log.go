@@ -1,21 +1,16 @@
 package store
 
 import (
-	"cmp"
 	"database/sql"
-	"slices"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
 )
 
-// What waits for its position in a log, which are gapless, from 1. Of the feed log are batches of number events that streams are told
-// of, the tasks of new requests, and notes about tasks.
+// The logs that the sequencer gives gapless positions, from 1.
 const (
-	logNumbers  = 1
-	logAudit    = 2
-	logRequests = 3
-	logNotes    = 4
+	logNumbers = 1
+	logAudit   = 2
 )
 
 func (t *Tx) enqueue(log, id int64, events int) error {
@@ -52,116 +47,69 @@ func (t *Tx) Audit(e AuditEntry) error {
 	return t.enqueue(logAudit, id, 1)
 }
 
-// waiting is a batch or an entry that waits for its positions.
-type waiting struct {
-	log, id, items int64
-	told           bool // of a batch of number events: streams are
-}
-
-// waiting gives up to limit of what waits in the number log and the feed log, in the order of their positions, and up to limit
-// entries of the audit log. It is one look: what came of something that is seen is not given a position before it. So number batches come
-// first and notes last, and where there are more than limit these wait.
-func (t *Tx) waiting(limit int) (log, audit []waiting, err error) {
-	const columns = "SELECT log, id, events, told FROM unsequenced WHERE log "
-	err = t.queryAll("SELECT * FROM ("+columns+"= 1 ORDER BY log, id LIMIT $1) a UNION ALL SELECT * FROM ("+
-		columns+"> 2 ORDER BY log, id LIMIT $1) b UNION ALL SELECT * FROM ("+columns+"= 2 ORDER BY log, id LIMIT $1) c", []any{limit},
-		func(r scanner) error {
-			var w waiting
-			var told int64
-			err := r.Scan(&w.log, &w.id, &w.items, &told)
-			w.told = told != 0
-			if w.log == logAudit {
-				audit = append(audit, w)
-			} else {
-				log = append(log, w)
-			}
-			return err
-		})
-	byID := func(a, b waiting) int { return cmp.Or(cmp.Compare(a.log, b.log), cmp.Compare(a.id, b.id)) }
-	slices.SortFunc(log, byID)
-	slices.SortFunc(audit, byID)
-	return log[:min(len(log), limit)], audit, err
-}
-
-// Sequence gives waiting batches and entries their positions, up to limit in the number log and the feed log and up to limit in the
-// audit log, in the order of their ids, and says how many. Of one number the batches are in that order already. Only the holder
-// of the lease may call it.
+// Sequence gives up to limit waiting batches and entries their positions, in the order of their ids, and up to limit of what waits in
+// the feed log. It says how many. Of one number the batches are in that order already. Only the holder of the lease may call it.
 func (t *Tx) Sequence(limit int) (int, error) {
-	log, audit, err := t.waiting(limit)
-	if err != nil || len(log)+len(audit) == 0 {
+	feed, err := t.feedWaiting(limit) // before the look at batches, so that these are seen, too
+	if err != nil {
 		return 0, err
 	}
-	if err := t.sequenceLog(log); err != nil {
-		return 0, err
+	n, batches, err := t.sequenceLogs(limit)
+	if err != nil || batches == limit { // perhaps there are more, which stand in the number log before anybody is told of them
+		return n, err
 	}
-	if err := t.sequenceAudit(audit); err != nil {
-		return 0, err
-	}
-	all := append(log, audit...)
-	which, id := make([]int64, len(all)), make([]int64, len(all))
-	for i, w := range all {
-		which[i], id[i] = w.log, w.id
-	}
-	_, err = t.execEach("DELETE FROM unsequenced WHERE (log, id) IN (SELECT log, id FROM {rows})", nil, ints("log", which), ints("id", id))
-	return len(all), err
+	return n + len(feed), t.sequenceFeed(feed)
 }
 
-// sequenceLog gives positions in the number log, and in the feed log.
-func (t *Tx) sequenceLog(all []waiting) error {
-	if len(all) == 0 {
-		return nil
-	}
-	head, err := t.LogHead()
+// sequenceLogs gives positions in the number log and the audit log, and says how many in all, and how many to batches of events.
+func (t *Tx) sequenceLogs(limit int) (n, batches int, err error) {
+	type waiting struct{ log, id, events int64 }
+	rows, err := t.query("SELECT log, id, events FROM unsequenced ORDER BY log, id LIMIT $1", limit)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	feedHead, err := t.FeedHead()
+	var all []waiting
+	if err := scanAll(rows, func(r *sql.Rows) error {
+		var w waiting
+		err := r.Scan(&w.log, &w.id, &w.events)
+		all = append(all, w)
+		return err
+	}); err != nil || len(all) == 0 {
+		return 0, 0, err
+	}
+	nextNumber, err := t.head("SELECT first + events FROM log_positions ORDER BY first DESC LIMIT 1")
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	var first, batch, events, feedFirst, kind, ref, items []int64
+	nextAudit, err := t.head("SELECT position + 1 FROM audit_positions ORDER BY position DESC LIMIT 1")
+	if err != nil {
+		return 0, 0, err
+	}
+	var first, batch, events, position, entry, log, id []int64
 	for _, w := range all {
+		log, id = append(log, w.log), append(id, w.id)
 		if w.log == logNumbers {
-			first, batch, events = append(first, head+1), append(batch, w.id), append(events, w.items)
-			head += w.items
-			if !w.told {
-				continue
-			}
+			first, batch, events = append(first, nextNumber), append(batch, w.id), append(events, w.events)
+			nextNumber += w.events
+			continue
 		}
-		feedFirst, kind, ref, items = append(feedFirst, feedHead+1), append(kind, int64(feedKinds[w.log])), append(ref, w.id), append(items, w.items)
-		feedHead += w.items
+		position, entry = append(position, nextAudit), append(entry, w.id)
+		nextAudit++
 	}
 	if len(first) > 0 {
-		if err := t.eachLater("INSERT INTO log_positions (first, batch, events) SELECT first, batch, events FROM {rows}", nil,
+		if _, err := t.execEach("INSERT INTO log_positions (first, batch, events) SELECT first, batch, events FROM {rows}", nil,
 			ints("first", first), ints("batch", batch), ints("events", events)); err != nil {
-			return err
+			return 0, 0, err
 		}
 	}
-	if len(feedFirst) == 0 {
-		return nil
+	if len(position) > 0 {
+		if _, err := t.execEach("INSERT INTO audit_positions (position, audit) SELECT position, entry FROM {rows}", nil,
+			ints("position", position), ints("entry", entry)); err != nil {
+			return 0, 0, err
+		}
 	}
-	return t.eachLater("INSERT INTO feed_positions (first, kind, ref, items) SELECT first, kind, ref, items FROM {rows}", nil,
-		ints("first", feedFirst), ints("kind", kind), ints("ref", ref), ints("items", items))
-}
-
-// feedKinds is what a row of the feed log is that waited in a log.
-var feedKinds = map[int64]FeedKind{logNumbers: FeedOfEvents, logRequests: FeedOfRequest, logNotes: FeedOfTaskNotes}
-
-// sequenceAudit gives positions in the audit log.
-func (t *Tx) sequenceAudit(all []waiting) error {
-	if len(all) == 0 {
-		return nil
-	}
-	next, err := t.head("SELECT position + 1 FROM audit_positions ORDER BY position DESC LIMIT 1")
-	if err != nil {
-		return err
-	}
-	position, entry := make([]int64, len(all)), make([]int64, len(all))
-	for i, w := range all {
-		position[i], entry[i] = next+int64(i), w.id
-	}
-	return t.eachLater("INSERT INTO audit_positions (position, audit) SELECT position, entry FROM {rows}", nil,
-		ints("position", position), ints("entry", entry))
+	_, err = t.execEach("DELETE FROM unsequenced WHERE (log, id) IN (SELECT log, id FROM {rows})", nil, ints("log", log), ints("id", id))
+	return len(all), len(first), err
 }
 
 func (t *Tx) head(q string) (next int64, err error) {
@@ -178,7 +126,7 @@ func (t *Tx) LogHead() (int64, error) {
 
 // Unsequenced gives how many batches and entries wait for a position.
 func (t *Tx) Unsequenced() (n int64, err error) {
-	_, err = t.queryRow("SELECT COUNT(*) FROM unsequenced", nil, &n)
+	_, err = t.queryRow("SELECT (SELECT COUNT(*) FROM unsequenced) + (SELECT COUNT(*) FROM feed_waiting)", nil, &n)
 	return n, err
 }
 

@@ -19,7 +19,7 @@ const (
 
 // notices collects what streams are told because of a batch of events.
 type notices struct {
-	any                     bool
+	told                    bool
 	event, nth, kind, about []int64
 }
 
@@ -28,7 +28,7 @@ func (c *notices) code(e *Accepted) int64 {
 	if len(e.Notices) == 0 {
 		return 0
 	}
-	c.any = true
+	c.told = true
 	if n := e.Notices[0]; len(e.Notices) == 1 && n.About == e.No {
 		switch n.Type {
 		case huanxin.IdentifierRecycled:
@@ -44,12 +44,18 @@ func (c *notices) code(e *Accepted) int64 {
 	return toldMore
 }
 
-func (t *Tx) insertNotices(c *notices) error {
-	if len(c.event) == 0 {
+// tell writes what streams are told because of a batch of events.
+func (t *Tx) tell(batch int64, events int, c *notices) error {
+	if !c.told {
 		return nil
 	}
-	return t.eachLater("INSERT INTO notices (event, n, type, about) SELECT event, n, type, about FROM {rows}", nil,
-		ints("event", c.event), ints("n", c.nth), ints("type", c.kind), ints("about", c.about))
+	if len(c.event) > 0 {
+		if err := t.eachLater("INSERT INTO notices (event, n, type, about) SELECT event, n, type, about FROM {rows}", nil,
+			ints("event", c.event), ints("n", c.nth), ints("type", c.kind), ints("about", c.about)); err != nil {
+			return err
+		}
+	}
+	return t.feedLater(FeedOfEvents, batch, events)
 }
 
 // noteBits is how much of a note's id is its place in its batch.
@@ -81,7 +87,7 @@ func (t *Tx) insertNotes(note huanxin.TaskNote, now time.Time, cols ...column) e
 	if t.dialect.name() == "postgres" { // in one round trip
 		return t.eachLater(`WITH batch AS (SELECT nextval('task_note_ids') AS id), made AS (
 				INSERT INTO task_notes (id, task, kind, at) SELECT batch.id * 1048576 + r.nth, r.task, $1, $2 FROM batch, {rows})
-			INSERT INTO unsequenced (log, id, events) SELECT $3, batch.id, $4 FROM batch`, []any{int64(note), micros(now), logNotes, n}, cols...)
+			INSERT INTO feed_waiting (kind, ref, items) SELECT $3, batch.id, $4 FROM batch`, []any{int64(note), micros(now), int64(FeedOfTaskNotes), n}, cols...)
 	}
 	batch, err := t.nextID("task_note", 1)
 	if err != nil {
@@ -91,7 +97,7 @@ func (t *Tx) insertNotes(note huanxin.TaskNote, now time.Time, cols ...column) e
 		[]any{batch << noteBits, int64(note), micros(now)}, cols...); err != nil {
 		return err
 	}
-	return t.enqueue(logNotes, batch, n)
+	return t.feedLater(FeedOfTaskNotes, batch, n)
 }
 
 // RetractTasks notes of the tasks of tenures that there never were after all, because their start was voided or moved, that

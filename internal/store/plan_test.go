@@ -42,6 +42,14 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 		fmt.Sprintf(`INSERT INTO stream_subjects SELECT ('lookup ' || i)::bytea, s, 1, i FROM generate_series(1, %d) i, generate_series(1, 3) s`, tasks),
 		`INSERT INTO stream_remains SELECT 3`,
 		fmt.Sprintf(`UPDATE counters SET value = %d WHERE name = 'task'`, tasks),
+		// In the feed log stand the requests, then one batch of all events, most of which are told, then a batch of notes of all tasks.
+		fmt.Sprintf(`INSERT INTO feed_positions SELECT (i - 1) * %d + 1, 2, i, %[1]d FROM generate_series(1, %d) i`, perRequest, tasks/perRequest),
+		fmt.Sprintf(`INSERT INTO feed_positions VALUES (%d + 1, 1, 8, %[1]d + 1), (2 * %[1]d + 2, 3, 1000, %[1]d)`, tasks),
+		fmt.Sprintf(`INSERT INTO events SELECT 8 * 1048576 + i, 9, 'told-' || i, 8613900000000 + i, 4, 1, 0, 0, 0, (i %% 4)::bigint << 60 FROM generate_series(0, %d) i`, tasks),
+		`INSERT INTO event_batches VALUES (8, 1, 1, 1)`,
+		fmt.Sprintf(`INSERT INTO notices SELECT 8 * 1048576 + i, 0, 5, 8 * 1048576 + i - 1 FROM generate_series(1, %d) i WHERE i %% 4 = 3`, tasks),
+		fmt.Sprintf(`INSERT INTO task_notes SELECT 1000 * 1048576 + i - 1, i, 1 + i %% 4, 1 FROM generate_series(1, %d) i`, tasks),
+		fmt.Sprintf(`INSERT INTO feed_waiting (kind, ref, items) SELECT 2, 1000000 + i, 1 FROM generate_series(1, %d) i`, tasks),
 	} {
 		_, err := db.ExecContext(t.Context(), q)
 		must(t, err)
@@ -130,6 +138,21 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 			_, err := tx.RequestsOfNumber([]byte(fmt.Sprint("lookup ", i+1)))
 			return err
 		}},
+		{"FeedTasks, of requests", 9000, func(tx *store.Tx, i int) error { return readFeed(tx, 1+i*2048) }},
+		{"FeedNotices", 9000, func(tx *store.Tx, i int) error { return readFeed(tx, tasks+1+i*2048) }},
+		{"FeedTasks, of notes", 15_000, func(tx *store.Tx, i int) error { return readFeed(tx, 2*tasks+2+i*1024) }},
+		{"FeedSubjects", 9000, func(tx *store.Tx, i int) error {
+			lookups := make([][]byte, 2000)
+			for j := range lookups {
+				lookups[j] = fmt.Append(nil, "lookup ", 1+j*(tasks/2000))
+			}
+			_, err := tx.FeedSubjects(lookups)
+			return err
+		}},
+		{"Sequence", 9000, func(tx *store.Tx, i int) error { _, err := tx.Sequence(1000); return err }},
+		{"RetractTasks", 1000, func(tx *store.Tx, i int) error {
+			return tx.RetractTasks([]huanxin.TenureID{huanxin.TenureID(i + 80)}, now)
+		}},
 	} {
 		t.Run(h.name, func(t *testing.T) {
 			const calls = 12 // after five PostgreSQL considers one plan for all arguments
@@ -159,12 +182,31 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 	}
 }
 
+// readFeed reads 2,048 positions of the feed log.
+func readFeed(tx *store.Tx, from int) error {
+	rows, err := tx.FeedRows(int64(from), int64(from+2048))
+	if err != nil {
+		return err
+	}
+	notices, err := tx.FeedNotices(rows, int64(from), int64(from+2048))
+	if err != nil {
+		return err
+	}
+	told, err := tx.FeedTasks(rows, int64(from), int64(from+2048))
+	if err == nil && len(notices)+len(told) < 1000 {
+		err = fmt.Errorf("the feed log tells of %d notices and %d tasks", len(notices), len(told))
+	}
+	return err
+}
+
+const hot = `'tasks', 'requests', 'answers', 'events', 'numbers', 'clocks', 'listed', 'feed_positions', 'notices', 'task_notes', 'feed_waiting', 'stream_subjects', 'streams', 'stream_remains'`
+
 // work gives how often a large table was read as a whole, and how many index entries were read.
 func work(t *testing.T, db *sql.DB) (scans, reads int64) {
 	t.Helper()
 	must(t, db.QueryRowContext(t.Context(), `SELECT COALESCE(SUM(seq_scan), 0) FROM pg_stat_user_tables
-		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers', 'clocks', 'listed', 'streams', 'stream_subjects', 'stream_remains')`).Scan(&scans))
+		WHERE relname IN (`+hot+`)`).Scan(&scans))
 	must(t, db.QueryRowContext(t.Context(), `SELECT COALESCE(SUM(idx_tup_read), 0) FROM pg_stat_user_indexes
-		WHERE relname IN ('tasks', 'requests', 'answers', 'events', 'numbers', 'clocks', 'listed', 'streams', 'stream_subjects', 'stream_remains')`).Scan(&reads))
+		WHERE relname IN (`+hot+`)`).Scan(&reads))
 	return scans, reads
 }

@@ -59,12 +59,12 @@ func (t *Tx) InsertRequest(in *Intake, r huanxin.Request, tasks int, seal func(h
 	args := []any{id, seal(huanxin.RequestID(id)), r.Lookup, int64(r.Tenure), micros(r.StartedAt), int64(r.Origin), int64(r.Carrier),
 		int64(r.AskedBy), micros(r.SubmittedAt), int64(r.Proof.Control), int64(r.Proof.Identity), micros(r.Proof.VerifiedAt)}
 	if t.dialect.name() == "postgres" && tasks > 0 { // in one statement
-		return huanxin.RequestID(id), t.later("WITH made AS ("+insert+" RETURNING id) INSERT INTO unsequenced (log, id, events) SELECT $13, id, $14 FROM made",
-			append(args, logRequests, tasks), nil, nil)
+		return huanxin.RequestID(id), t.later("WITH made AS ("+insert+" RETURNING id) INSERT INTO feed_waiting (kind, ref, items) SELECT $13, id, $14 FROM made",
+			append(args, int64(FeedOfRequest), tasks), nil, nil)
 	}
 	err = t.later(insert, args, nil, nil)
 	if err == nil && tasks > 0 {
-		err = t.enqueue(logRequests, id, tasks)
+		err = t.feedLater(FeedOfRequest, id, tasks)
 	}
 	return huanxin.RequestID(id), err
 }

@@ -180,6 +180,12 @@ func histories(t *testing.T, s *store.Store) {
 			seen[e.ID] = true
 		}
 		equal(t, "different ones", len(seen), length)
+		last, err2 := tx.Event(head)
+		must(t, err2)
+		equal(t, "the last one is among them", seen[last.ID], true)
+		none, err2 := tx.Event(1 << 40)
+		must(t, err2)
+		equal(t, "one that is not there", none, huanxin.Event{})
 		return err
 	})
 }

@@ -17,7 +17,7 @@ var logTests = []sentence{
 	{"an event or entry has one position, whoever sequences", onePosition},
 }
 
-// sequence gives everything a position, limit at a time of the audit log and of the others.
+// sequence gives everything a position, limit at a time in the feed log and in the others.
 func sequence(t testing.TB, s *store.Store, limit int) (total int) {
 	t.Helper()
 	for {

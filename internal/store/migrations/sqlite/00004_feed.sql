@@ -9,8 +9,13 @@ CREATE TABLE feed_positions (
   UNIQUE (kind, ref)
 ) STRICT;
 
--- Of a batch of number events that waits for its position: 1 streams are told of it.
-ALTER TABLE unsequenced ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+-- What waits for its positions in the feed log. What came of something that was committed before has a higher seq than that.
+CREATE TABLE feed_waiting (
+  seq   INTEGER PRIMARY KEY,
+  kind  INTEGER NOT NULL,
+  ref   INTEGER NOT NULL,
+  items INTEGER NOT NULL
+) STRICT;
 
 -- What streams are told because of an event of a number, where that is more or other than the event itself: for that a code in
 -- the event's led_to is enough.
