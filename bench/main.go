@@ -8,6 +8,7 @@
 //	go run ./bench -short              seconds each: that it runs, not how fast
 //	go run ./bench -engine sqlite -only tasks -profile cpu.out
 //	go run ./bench -only checks        what is asked of memory, beside Redis and PostgreSQL
+//	go run ./bench -only guard         the login guard with a local replica
 package main
 
 import (
@@ -46,7 +47,7 @@ func main() {
 	flag.BoolVar(&o.short, "short", false, "few rows: to see that it runs")
 	flag.StringVar(&o.engine, "engine", "all", "sqlite, postgres or all")
 	flag.StringVar(&o.only, "only", "all", "some of tasks, events, history, streams (of checks), camara, feed, full (PostgreSQL with -fill tasks in the table), "+
-		"index, redis, match, follow, checks (the last four), agent or all, comma-separated")
+		"index, redis, match, follow, checks (the last four), guard, agent or all, comma-separated")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of this process to `FILE`")
 	flag.IntVar(&o.repeat, "repeat", 5, "how often each is measured")
 	flag.IntVar(&o.tasks, "tasks", 128_000, "tasks a round")
@@ -107,6 +108,11 @@ func run(ctx context.Context, o options, out io.Writer, args string) (err error)
 			return fmt.Errorf("agent: %w", err)
 		}
 	}
+	if o.wants("guard") && (o.engine == "all" || o.only != "all") {
+		if err := guarded(ctx, o, out); err != nil {
+			return fmt.Errorf("guard: %w", err)
+		}
+	}
 	for _, engine := range []string{"sqlite", "postgres"} {
 		if !o.wantsEngine() || o.engine != "all" && o.engine != engine {
 			continue
@@ -137,7 +143,7 @@ func (o options) wantsEngine() bool { return slices.ContainsFunc(engineParts, o.
 // known refuses parts that there are not.
 func (o options) known() error {
 	for part := range strings.SplitSeq(o.only, ",") {
-		if part != "all" && part != "checks" && part != "agent" && !slices.Contains(checkParts, part) && !slices.Contains(engineParts, part) {
+		if part != "all" && part != "checks" && part != "guard" && part != "agent" && !slices.Contains(checkParts, part) && !slices.Contains(engineParts, part) {
 			return fmt.Errorf("there is no part %q", part)
 		}
 	}

@@ -105,8 +105,22 @@ func (c *Client) Token(ctx context.Context) (string, error) {
 	return c.token.value, nil
 }
 
+// URL gives the hub's public URL.
+func (c *Client) URL() string { return c.o.URL }
+
+// ID gives the client's id.
+func (c *Client) ID() string { return c.o.ID }
+
+// maxAnswer bounds what is read of an answer: no hub says so much at once.
+const maxAnswer = 64 << 20
+
 // call sends a request and decodes the answer into out, unless that is nil.
 func (c *Client) call(ctx context.Context, method, path string, header http.Header, body io.Reader, out any) error {
+	return c.callUpTo(ctx, maxAnswer, method, path, header, body, out)
+}
+
+// callUpTo is call with a bound of its own for the answer.
+func (c *Client) callUpTo(ctx context.Context, most int64, method, path string, header http.Header, body io.Reader, out any) error {
 	resp, err := c.do(ctx, method, path, header, body)
 	if err != nil {
 		return err
@@ -119,7 +133,7 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 		_, err = io.Copy(io.Discard, resp.Body)
 		return err
 	}
-	return json.NewDecoder(resp.Body).Decode(out)
+	return json.NewDecoder(io.LimitReader(resp.Body, most)).Decode(out)
 }
 
 func (c *Client) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -315,8 +316,7 @@ func TestWhatTheDefinitionLeavesOpenIsAnErrorInfoToo(t *testing.T) {
 		}
 	}
 	shop := w.token("shop")
-	body := newPipe(t, w, w.token("cmcc")) // takes the only place
-	defer body.Close()
+	holdPlace(t, w, w.token("cmcc"))
 	eventually(t, "the hub is full", 10*time.Second, func() bool {
 		a := w.do(call{method: "POST", path: recycling, header: map[string]string{"Authorization": "Bearer " + shop, "x-correlator": correlator}})
 		if a.status == 400 {
@@ -330,26 +330,38 @@ func TestWhatTheDefinitionLeavesOpenIsAnErrorInfoToo(t *testing.T) {
 	})
 }
 
-// newPipe begins a report whose body does not end before the pipe is closed.
-func newPipe(t *testing.T, w *world, token string) io.Closer {
+// holdPlace begins a report whose body does not end before the test does. A place is free again only a moment after its request was
+// answered, so it may take some tries.
+func holdPlace(t *testing.T, w *world, token string) {
 	t.Helper()
-	r, body := io.Pipe()
-	req, err := http.NewRequestWithContext(t.Context(), "POST", w.URL+"/v1/number-events", r)
-	must(t, err)
-	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("Content-Type", "application/x-ndjson")
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if resp, err := w.HTTP().Do(req); err == nil {
+		for ctx.Err() == nil {
+			body, _ := io.Pipe()
+			req, err := http.NewRequestWithContext(ctx, "POST", w.URL+"/v1/number-events", body)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			req.Header.Set("Authorization", "Bearer "+token)
+			req.Header.Set("Content-Type", "application/x-ndjson")
+			resp, err := w.HTTP().Do(req)
+			if err != nil {
+				return
+			}
 			_ = resp.Body.Close()
+			if resp.StatusCode != http.StatusServiceUnavailable {
+				t.Errorf("a report that has not ended was answered with %d", resp.StatusCode)
+				return
+			}
 		}
 	}()
 	t.Cleanup(func() {
-		_ = body.Close()
+		cancel()
 		<-done
 	})
-	return body
 }
 
 // bearing is a call with a token of its own.
