@@ -136,10 +136,10 @@ func (w *world) fanOut(ctx context.Context, o options, out io.Writer, all []rece
 	if err := parallelly(len(all), parallel, func(i int) error { return w.drain(ctx, all[i]) }); err != nil {
 		return err
 	}
-	var most atomic.Uint64
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	go peak(watching, &most)
+	memory := make(chan []uint64, 1)
+	go func() { memory <- watch(watching) }()
 	p, err := w.timed("SETs", o.feed*len(all), func() error { return w.transferAndReceive(ctx, first, o.feed, all) })
 	stop()
 	if err != nil {
@@ -154,17 +154,22 @@ func (w *world) fanOut(ctx context.Context, o options, out io.Writer, all []rece
 	fmt.Fprintf(out, "    bare signatures, all cores                      %8.0f/s (before %.0f, after %.0f)\n", raw, before, after)
 	fmt.Fprintf(out, "    SETs written, signed, fetched and acknowledged  %8.0f/s, CPU %.1f µs each (receivers' too), others took %.0f %% of the machine; 0.6: %.2f\n",
 		p.rate(), p.cpu.process/float64(p.n)*1e6, p.others(), p.rate()/raw)
-	fmt.Fprintf(out, "    memory of the process, hub and receivers        %8.0f MB at most\n", float64(most.Load())/1e6)
+	seen := <-memory
+	half := len(seen) / 2
+	fmt.Fprintf(out, "    memory of the process, hub and receivers        %8.0f MB at most, in the first half of the time %.0f\n",
+		float64(slices.Max(seen))/1e6, float64(slices.Max(seen[:half+1]))/1e6)
 	return nil
 }
 
-// peak keeps the highest resident memory that it sees.
-func peak(ctx context.Context, most *atomic.Uint64) {
-	for ctx.Err() == nil {
-		if rss := resident(); rss > most.Load() {
-			most.Store(rss)
+// watch gives the resident memory at every tenth of a second until ctx is done.
+func watch(ctx context.Context) (seen []uint64) {
+	for {
+		seen = append(seen, resident())
+		select {
+		case <-ctx.Done():
+			return seen
+		case <-time.After(100 * time.Millisecond):
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -34,6 +35,7 @@ func (w *world) idlePolls(ctx context.Context, o options, out io.Writer) (err er
 		calls = append(calls, call{Path: r.path, Token: token})
 	}
 	w.http.CloseIdleConnections()
+	debug.FreeOSMemory() // what was measured before is over
 	before := resident()
 	stop, err := waitElsewhere(ctx, strings.TrimPrefix(w.url, "http://"), calls)
 	if err != nil {
