@@ -47,6 +47,8 @@ type Party struct {
 	Replica ReplicaGrant
 	// FeedStart says that an app's contract grants it the start of a tenure in identifier-recycled (DOMAIN.md §7 rule 5).
 	FeedStart bool
+	// Hold is an app's kill switch: while it is set, its agent does nothing to accounts. Tasks go on, and so does their clock.
+	Hold bool
 	// CoolingDays is how long a carrier freezes a cancelled number: at least 90.
 	CoolingDays int
 	// Contact is told of every step of the clock.

@@ -60,6 +60,18 @@ func TestTheChecksRun(t *testing.T) {
 	}
 }
 
+// TestTheAgentRuns works a few tasks on a real PostgreSQL.
+func TestTheAgentRuns(t *testing.T) {
+	var out strings.Builder
+	err := run(t.Context(), options{short: true, engine: "postgres", only: "agent"}, &out, "-short -only agent")
+	if errors.Is(err, pgtest.ErrNotInstalled) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil || !strings.Contains(out.String(), "finds a binding and unbinds it") {
+		t.Fatal(err, out.String())
+	}
+}
+
 func TestAPartThatThereIsNotIsRefused(t *testing.T) {
 	if err := run(t.Context(), options{only: "checks,chekcs"}, io.Discard, ""); err == nil {
 		t.Error("it measured something")

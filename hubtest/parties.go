@@ -142,6 +142,12 @@ func (h *Hub) Disable(party string, off bool) {
 	h.must(h.core.DisableParty(h.t.Context(), core.Operator(), party, off))
 }
 
+// Hold sets an app's kill switch, or releases it.
+func (h *Hub) Hold(app string, on bool) {
+	h.t.Helper()
+	h.must(h.core.HoldParty(h.t.Context(), core.Operator(), app, on))
+}
+
 func (h *Hub) must(err error) {
 	h.t.Helper()
 	if err != nil {

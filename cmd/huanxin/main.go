@@ -43,6 +43,7 @@ func commands() []command {
 		{"key", "rotate the hub's signing key", key},
 		{"stream", "list, pause or enable the event streams of apps", stream},
 		{"replica", "an app's local copy of the number index: upload numbers, pull, verify", replicaCommand},
+		{"agent", "run beside an app's accounts: take tasks, find bindings, decide, act, answer", agentCommand},
 		{"version", "say which version this is", version},
 	}
 }

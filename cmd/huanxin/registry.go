@@ -69,8 +69,18 @@ func sub(ctx context.Context, name string, args []string, verbs []command) error
 func party(ctx context.Context, args []string) error {
 	return sub(ctx, "party", args, []command{
 		{"add", "enter a carrier, an app or a regulator into the registry", partyAdd},
-		{"disable", "switch a party off: its tokens stop within 5 seconds", func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "disable", true) }},
-		{"enable", "switch it on again", func(ctx context.Context, args []string) error { return partyDisable(ctx, args, "enable", false) }},
+		{"disable", "switch a party off: its tokens stop within 5 seconds", func(ctx context.Context, args []string) error {
+			return partySwitch(ctx, args, "disable", (*core.Hub).DisableParty, true)
+		}},
+		{"enable", "switch it on again", func(ctx context.Context, args []string) error {
+			return partySwitch(ctx, args, "enable", (*core.Hub).DisableParty, false)
+		}},
+		{"hold", "set an app's kill switch: its agent does nothing to accounts", func(ctx context.Context, args []string) error {
+			return partySwitch(ctx, args, "hold", (*core.Hub).HoldParty, true)
+		}},
+		{"release", "release it", func(ctx context.Context, args []string) error {
+			return partySwitch(ctx, args, "release", (*core.Hub).HoldParty, false)
+		}},
 		{"feed", "say what an app's contract grants it of the event feed", partyFeed},
 		{"list", "list all parties", partyList},
 		{"replica", "say which replica of the number index an app's contract grants", partyReplica},
@@ -144,6 +154,8 @@ func listParties(w io.Writer, parties []*huanxin.Party) error {
 		state := "active"
 		if p.Disabled {
 			state = "disabled"
+		} else if p.Hold {
+			state = "held"
 		}
 		var kinds []string
 		for _, k := range p.Kinds {
@@ -165,7 +177,8 @@ func listParties(w io.Writer, parties []*huanxin.Party) error {
 	return t.Flush()
 }
 
-func partyDisable(ctx context.Context, args []string, verb string, disabled bool) error {
+// partySwitch sets one of a party's switches.
+func partySwitch(ctx context.Context, args []string, verb string, set func(*core.Hub, context.Context, huanxin.Caller, string, bool) error, on bool) error {
 	f := flag.NewFlagSet("party "+verb, flag.ContinueOnError)
 	var flags configFlags
 	flags.add(f)
@@ -174,7 +187,7 @@ func partyDisable(ctx context.Context, args []string, verb string, disabled bool
 		return err
 	}
 	return withHub(ctx, &flags, func(hub *core.Hub) error {
-		return hub.DisableParty(ctx, core.Operator(), words[0], disabled)
+		return set(hub, ctx, core.Operator(), words[0], on)
 	})
 }
 

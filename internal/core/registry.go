@@ -202,7 +202,7 @@ func saveParty(tx *store.Tx, p huanxin.Party, now time.Time) (huanxin.PartyNo, e
 }
 
 func partyDetail(no huanxin.PartyNo, p *huanxin.Party) string {
-	return detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled, "replica": p.Replica.String(),
+	return detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled, "hold": p.Hold, "replica": p.Replica.String(),
 		"feed_start": p.FeedStart})
 }
 
@@ -238,6 +238,17 @@ func (h *Hub) DisableParty(ctx context.Context, who huanxin.Caller, id string, d
 	}
 	changed := *p
 	changed.Disabled = disabled
+	return h.PutParty(ctx, who, changed, true)
+}
+
+// HoldParty sets an app's kill switch, or releases it. Its agent asks for it every half minute.
+func (h *Hub) HoldParty(ctx context.Context, who huanxin.Caller, id string, hold bool) error {
+	p := h.Party(id)
+	if p == nil {
+		return notFound("party")
+	}
+	changed := *p
+	changed.Hold = hold
 	return h.PutParty(ctx, who, changed, true)
 }
 

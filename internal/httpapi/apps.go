@@ -184,6 +184,7 @@ type appSelf struct {
 	HighValue    bool        `json:"high_value"`
 	Kinds        []string    `json:"kinds"`
 	Domains      []string    `json:"domains"`
+	Hold         bool        `json:"hold" doc:"The kill switch, which the hub's operator sets: while it is set, the app does nothing to accounts."`
 	ReleaseAfter int64       `json:"release_after" doc:"Seconds from the first slot after submission until results are first shown."`
 	Streams      []appStream `json:"streams" doc:"Event streams of the client."`
 }
@@ -203,7 +204,7 @@ func (a *api) self(ctx context.Context, _ *http.Request, _ None) (appSelf, error
 	return appSelf{Streams: mapped(streams, func(s core.Stream) appStream { return appStream{s.ID, s.Method.String(), s.Status.String()} }),
 		ID: p.ID, NameZh: p.NameZh, NameEn: p.NameEn, Class: p.Class, HighValue: p.HighValue(),
 		Kinds: mapped(p.Kinds, huanxin.TaskKind.String), Domains: append([]string{}, p.Domains...),
-		ReleaseAfter: int64(a.hub.Durations().ReleaseDelayOf(p).Seconds())}, nil
+		Hold: p.Hold, ReleaseAfter: int64(a.hub.Durations().ReleaseDelayOf(p).Seconds())}, nil
 }
 
 type escalation struct {

@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+)
+
+// want is what a task wants of the company's accounts.
+type want struct {
+	task    string
+	kind    huanxin.TaskKind
+	number  huanxin.Number
+	tenure  string
+	started time.Time
+	origin  string
+	zone    *time.Location
+}
+
+// deed is what is done to a binding.
+type deed uint8
+
+const (
+	suspend deed = iota + 1 // the number stops being a key
+	resume                  // and is one again
+	unbind                  // unbind, or take a mark off
+	restore                 // undo unbind
+)
+
+var deedWords = [...]string{suspend: "suspend", resume: "resume", unbind: "unbind", restore: "restore"}
+
+// order is one deed on one binding.
+type order struct {
+	*want
+	deed    deed
+	binding string
+	account string
+	token   string
+	until   time.Time // of the token
+	now     time.Time
+	// still decides once more, within the transaction, by what the database says there; nil facts: it is not there any more.
+	// For restore it is given every binding of the number.
+	still func(all []Facts) bool
+}
+
+// effect is what became of an order.
+type effect uint8
+
+const (
+	acted     effect = iota + 1 // done, and committed
+	gone                        // there was nothing to do it to: no row was touched
+	changed                     // still said no: nothing was done
+	uncertain                   // it may have been done or not
+)
+
+// connector reaches the company's accounts. It is safe for concurrent use.
+type connector interface {
+	// find gives the bindings of each want, or why they cannot be told. It answers for all of them at once.
+	find(ctx context.Context, wants []*want) []found
+	// act does one order in one transaction. After an error nothing was done, unless the effect is uncertain.
+	act(ctx context.Context, o *order) (effect, error)
+	// can reports whether the company said how to do something.
+	can(d deed) bool
+	// atOnce is how many acts may be under way.
+	atOnce() int
+	// lease takes, or keeps, the right to be the only agent on these accounts; errTaken: another one has it.
+	lease(ctx context.Context) error
+	// check says what is wrong, or looks wrong, with how accounts are reached.
+	check(ctx context.Context, r *Report)
+	close() error
+}
+
+// found is what find gives for one want.
+type found struct {
+	facts []Facts
+	err   error
+}
+
+var (
+	// errTaken says that another agent works on these accounts, or with this state.
+	errTaken = errors.New("another agent has it")
+	// errTooMany says that a number has more bindings than are taken for what they seem.
+	errTooMany = errors.New("the number has more bindings than max_bindings")
+	// errRows says that a statement touched more rows than it may. It was rolled back.
+	errRows = errors.New("a statement would touch more rows than it may, and was rolled back")
+)

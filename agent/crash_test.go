@@ -1,0 +1,180 @@
+package agent
+
+import (
+	"context"
+	"errors"
+
+	"testing"
+	"time"
+
+	"github.com/huanxin-platform/huanxin/hubtest"
+)
+
+// killed is what a crash panics with.
+type killed struct{ step string }
+
+// crashAt has the k-th step be the agent's last.
+func (o *office) crashAt(k int) (reached *int) {
+	reached = new(int)
+	o.options.crash = func(step string) {
+		if *reached++; *reached == k {
+			panic(killed{step})
+		}
+	}
+	return reached
+}
+
+// worksUntilKilled works rounds until the agent is killed, and says at which step; "" if it was not.
+func (o *office) worksUntilKilled(rounds int) (step string) {
+	defer func() {
+		if r := recover(); r != nil {
+			k, ok := r.(killed)
+			if !ok {
+				panic(r)
+			}
+			step = k.step
+		}
+	}()
+	for range rounds {
+		o.holdIsOver()
+		if err := o.round(); err != nil {
+			o.Error(err)
+		}
+	}
+	return ""
+}
+
+// restart has a new agent take over what a killed one left. What it held in memory is gone; its locks go with its process.
+func (o *office) restart() {
+	o.Helper()
+	o.options.crash = nil
+	if err := o.agent.Close(); err != nil {
+		o.Fatal(err)
+	}
+	o.start()
+}
+
+// world is what a crash test works: a task of every sort.
+type world struct {
+	tasks map[string][2]string // by id: the answer
+	gone  []int
+	stay  []int
+}
+
+func (o *office) world() (w world) {
+	w.tasks = map[string][2]string{}
+	n := o.number()
+	w.gone = append(w.gone, o.bind(n), o.bind(n))
+	w.stay = append(w.stay, o.bind(n, bound(tenure.Add(time.Hour))))
+	w.tasks[o.ask(n)] = [2]string{"unbound", "removed"}
+	n = o.number()
+	w.gone = append(w.gone, o.bind(n, session(tenure.Add(time.Hour))))
+	w.stay = append(w.stay, o.bind(n, unknownBound(former)))
+	w.tasks[o.ask(n)] = [2]string{"in_review", "bound_at_unknown"}
+	n = o.number()
+	w.stay = append(w.stay, o.bind(n, bound(tenure)))
+	w.tasks[o.ask(n)] = [2]string{"kept", "bound_by_current_holder"}
+	w.tasks[o.ask(o.number())] = [2]string{"not_bound", "none_found"}
+	return w
+}
+
+func (o *office) holds(w world) {
+	o.Helper()
+	for id, a := range w.tasks {
+		o.answered(id, a[0], a[1])
+	}
+	for _, b := range w.gone {
+		if o.bound(b) {
+			o.Errorf("binding %d is still bound", b)
+		}
+		if n := o.one(o.q(`SELECT count(*) FROM acts WHERE binding = ?`), b); n != 1 {
+			o.Errorf("binding %d was unbound %d times", b, n)
+		}
+	}
+	for _, b := range w.stay {
+		if !o.bound(b) {
+			o.Errorf("binding %d is not bound", b)
+		}
+	}
+	for id := range w.tasks {
+		for _, b := range o.state(id).bindings {
+			if !b.acted.IsZero() && (b.token == "" && !o.state(id).number.IsZero() || b.until.IsZero()) {
+				o.Error("a binding was unbound and cannot be restored")
+			}
+			if b.intent != 0 {
+				o.Errorf("an intent to %s is left over", deedWords[b.intent])
+			}
+		}
+	}
+	o.clean()
+}
+
+// TestAnAgentKilledAtAnyStepUnbindsOnceAndAnswersOnce kills it at every step that there is, and lets another go on.
+func TestAnAgentKilledAtAnyStepUnbindsOnceAndAnswersOnce(t *testing.T) {
+	for name, classes := range map[string]string{"at once": "", "high value": "payment"} {
+		for on, e := range engines {
+			if on == "mysql" && classes != "" || on == "postgres" && classes == "" {
+				continue // each once
+			}
+			t.Run(name+" on "+on, func(t *testing.T) { killedAtEveryStep(t, classes, e) })
+		}
+	}
+}
+
+func killedAtEveryStep(t *testing.T, classes string, e func(testing.TB) engine) {
+	steps, hub := map[string]bool{}, hubtest.Start(t)
+	for k := 1; ; k++ {
+		o := newOffice(t, withHub(hub), withEngine(e(t)), withConfig(func(c *Config) { c.SQL = &SQLConfig{Connections: 1} }), withClass(classes), withSpeed(24*3600*100)) // a hold of 10 ms
+		w := o.world()
+		reached := o.crashAt(k)
+		o.agent.o.crash = o.options.crash
+		step := o.worksUntilKilled(2)
+		steps[step] = true
+		o.restart()
+		for range 3 {
+			o.holdIsOver()
+			o.work()
+		}
+		o.holds(w)
+		if t.Failed() {
+			t.Fatalf("after it was killed at step %d: %s", k, step)
+		}
+		if *reached < k {
+			break
+		}
+	}
+	t.Log(len(steps), "kinds of step")
+	for _, want := range []string{"taken", "found", "read again", "intended", "did unbind", "acted", "noted", "sent", "noted as sent", "erased"} {
+		if !steps[want] {
+			t.Errorf("never killed at: %s", want)
+		}
+	}
+	if classes != "" && !steps["did suspend"] {
+		t.Error("never killed at: did suspend")
+	}
+}
+
+// commitInDoubt is an act whose commit was made and whose word was lost.
+type commitInDoubt struct {
+	connector
+	left int
+}
+
+func (c *commitInDoubt) act(ctx context.Context, o *order) (effect, error) {
+	e, err := c.connector.act(ctx, o)
+	if c.left--; err == nil && c.left >= 0 {
+		return uncertain, errors.New("the connection was lost")
+	}
+	return e, err
+}
+
+func TestACommitInDoubtIsNeitherRepeatedNorLost(t *testing.T) {
+	o := newOffice(t)
+	o.agent.conn = &commitInDoubt{o.agent.conn, 2}
+	w := o.world()
+	for range 3 {
+		_ = o.round()
+		o.exec2(o.agent, `UPDATE tasks SET next_at = 1 WHERE phase <= 2`)
+	}
+	o.holds(w)
+}

@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/huanxin-platform/huanxin"
+)
+
+const testKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9ccPwA3gOJyorJW0
+8WGGVKZbHrXxiPvO0F4ofhAfiIihRANCAAQrZNZE4d2AlUIQyoVblhG7JtEDmZea
+n3Y9KnjRSUpg0oWUofORv0VY0B22jbioooB4MW9KpvRpiz5icCTV1KDg
+-----END PRIVATE KEY-----
+`
+
+// endpoint is a company's own, on the accounts of an office.
+type endpoint struct {
+	t       *testing.T
+	mu      sync.Mutex
+	bound   map[string][]httpBinding // by number
+	done    map[string]string        // by idempotency key
+	unbound int
+	fail    func(path string, w http.ResponseWriter) bool
+	key     any
+	url     string
+}
+
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	body, _ := io.ReadAll(r.Body)
+	token, err := jwt.ParseSigned(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil {
+		e.t.Error(err)
+		return
+	}
+	var claims struct {
+		Iss    string `json:"iss"`
+		Aud    string `json:"aud"`
+		Jti    string `json:"jti"`
+		Digest string `json:"digest"`
+		Iat    int64  `json:"iat"`
+	}
+	if err := token.Claims(e.key, &claims); err != nil || claims.Digest != sum(body) || claims.Aud != e.url+r.URL.Path || claims.Jti == "" || claims.Iat == 0 {
+		e.t.Errorf("the request is not signed as it is documented: %v %+v", err, claims)
+	}
+	if e.fail != nil && e.fail(r.URL.Path, w) {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	var in httpOrder
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&in); err != nil {
+		e.t.Error(err)
+	}
+	switch r.URL.Path {
+	case "/find":
+		all := append([]httpBinding{}, e.bound[in.Number]...)
+		_ = json.NewEncoder(w).Encode(httpFound{&all})
+	case "/unbind":
+		id := r.Header.Get("Idempotency-Key")
+		if id == "" {
+			e.t.Error("no idempotency key")
+		}
+		if e.done[id] == "" {
+			e.unbound++
+			e.done[id] = `{"result":"done"}`
+			delete(e.bound, in.Number)
+		}
+		_, _ = io.WriteString(w, e.done[id])
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+func withEndpoint(t *testing.T, e *endpoint) option {
+	s := httptest.NewServer(e)
+	t.Cleanup(s.Close)
+	path := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(path, []byte(testKey), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k, err := readKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	*e = endpoint{t: t, bound: map[string][]httpBinding{}, done: map[string]string{}, fail: e.fail, url: s.URL}
+	e.key = k.public()
+	return func(o *office) {
+		conn, err := openHTTP(&HTTPConfig{URL: s.URL, Attempts: 3}, k, "pay", huanxin.China, 2*time.Second)
+		o.must(err)
+		o.options.connector = conn
+	}
+}
+
+func TestACompanysOwnEndpointIsAskedAndTold(t *testing.T) {
+	fails := map[string]int{}
+	e := &endpoint{fail: func(path string, w http.ResponseWriter) bool {
+		if fails[path]++; fails[path] == 1 { // the first of each kind fails for a time
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		}
+		return false
+	}}
+	o := newOffice(t, withEndpoint(t, e))
+	n, own, none := o.number(), o.number(), o.number()
+	e.bound[n.E164()] = []httpBinding{{Binding: "b1", Account: "a1", BoundAt: "2020-01-01", LastProof: "never"}}
+	e.bound[own.E164()] = []httpBinding{{Binding: "b2", Account: "a2", BoundAt: tenure.Add(day).Format(time.RFC3339)}}
+	gone, kept, not := o.ask(n), o.ask(own), o.ask(none)
+	o.work()
+	o.answered(gone, "unbound", "removed")
+	o.answered(kept, "kept", "bound_by_current_holder")
+	o.answered(not, "not_bound", "none_found")
+	if e.unbound != 1 {
+		t.Errorf("unbound %d times", e.unbound)
+	}
+}
+
+// TestAnEndpointThatAnswersNonsenseIsNotActedUpon: what cannot be read strictly puts the task off.
+func TestAnEndpointThatAnswersNonsenseIsNotActedUpon(t *testing.T) {
+	for name, answer := range map[string]string{
+		"no JSON": "<html>", "an empty object": `{}`, "another member": `{"bindings":[],"more":true}`, "null": `{"bindings":null}`,
+		"a misspelt date": `{"bindings":[{"binding":"1","account":"a","boundAt":"2020-01-01"}]}`,
+		"no time":         `{"bindings":[{"binding":"1","account":"a","bound_at":"yesterday"}]}`,
+		"no id":           `{"bindings":[{"account":"a","bound_at":"2020-01-01"}]}`,
+		"one twice":       `{"bindings":[{"binding":"1","account":"a"},{"binding":"1","account":"b"}]}`,
+		"two answers":     `{"bindings":[]}{"bindings":[]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &endpoint{fail: func(path string, w http.ResponseWriter) bool {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, answer)
+				return true
+			}}
+			o := newOffice(t, withEndpoint(t, e))
+			task := o.ask(o.number())
+			if err := o.round(); err == nil {
+				t.Error("no error")
+			}
+			if s := o.state(task); s.phase != waiting || s.problem == "" || e.unbound > 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}

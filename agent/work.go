@@ -1,0 +1,348 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client"
+)
+
+// batchSize is how many tasks are worked together, and how many answers go in one request.
+const batchSize = 500
+
+// Work works what is due now: decides, acts, answers. It gives when there is something to do next, as far as is known; zero: nothing.
+func (a *Agent) Work(ctx context.Context) (next time.Time, err error) {
+	a.working.Lock()
+	defer a.working.Unlock()
+	if err := a.obey(ctx); err != nil {
+		return time.Time{}, err
+	}
+	for {
+		n, err := a.workBatch(ctx)
+		var held *heldError
+		if errors.As(err, &held) {
+			a.about.setHeld(held.Why)
+			err = a.answer(ctx) // what was done is answered all the same
+			return a.now().Add(time.Second), err
+		}
+		if err != nil {
+			return time.Time{}, errors.Join(err, a.answer(ctx))
+		}
+		if err := a.answer(ctx); err != nil {
+			return time.Time{}, err
+		}
+		if n < batchSize {
+			break
+		}
+	}
+	if err := a.state.erase(ctx, a.now(), time.Duration(a.cfg.Timings.Keep)); err != nil {
+		return time.Time{}, err
+	}
+	a.at("erased")
+	return a.state.nextAt(ctx)
+}
+
+// round is one batch of tasks on its way.
+type round struct {
+	a     *Agent
+	tasks []*task
+	now   time.Time
+	// todo are orders in the order of the tasks.
+	todo   []*todo
+	counts map[string]int
+	unsure map[*task]bool // it may be told later whether it may be restored
+}
+
+func (a *Agent) newRound(tasks []*task, now time.Time) *round {
+	return &round{a: a, tasks: tasks, now: now, counts: map[string]int{}, unsure: map[*task]bool{}}
+}
+
+// todo is an order, and what became of it.
+type todo struct {
+	order
+	t      *task
+	b      *binding
+	before bool // it was intended before this round: it may have been done
+	effect effect
+	err    error
+}
+
+// workBatch works tasks that are due and says how many there were.
+func (a *Agent) workBatch(ctx context.Context) (int, error) {
+	now := a.now()
+	tasks, err := a.state.tasks(ctx, `next_at <= ? ORDER BY next_at, no LIMIT ?`, now.UnixMicro(), batchSize)
+	if err != nil || len(tasks) == 0 {
+		return 0, err
+	}
+	if err := a.mayAct(ctx); err != nil {
+		return 0, err
+	}
+	a.about.setHeld("")
+	r := a.newRound(tasks, now)
+	if err := r.consider(ctx); err != nil {
+		return 0, err
+	}
+	r.readAgain(ctx)
+	a.at("read again")
+	r.intend()
+	if err := a.state.save(ctx, tasks, r.counts, now); err != nil {
+		return 0, err
+	}
+	a.at("intended")
+	r.act(ctx)
+	a.at("acted")
+	r.settle()
+	r.counts = map[string]int{}
+	if err := a.state.save(ctx, tasks, r.counts, now); err != nil {
+		return 0, err
+	}
+	a.at("noted")
+	return len(tasks), r.trouble()
+}
+
+// trouble gives an error where a whole round came to nothing, so that the next one waits.
+func (r *round) trouble() error {
+	for _, t := range r.tasks {
+		if t.problem == "" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%d tasks were put off: %s", len(r.tasks), r.tasks[0].problem)
+}
+
+// consider finds the bindings of every task and decides about each.
+func (r *round) consider(ctx context.Context) error {
+	var wants []*want
+	var asking []*task
+	for _, t := range r.tasks {
+		t.problem = ""
+		if r.a.works(t.kind) && !t.number.IsZero() {
+			wants, asking = append(wants, &t.want), append(asking, t)
+		}
+	}
+	for i, f := range r.a.conn.find(ctx, wants) {
+		t := asking[i]
+		if f.err != nil {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			t.failed(f.err)
+			continue
+		}
+		t.recognise(r.a, f.facts)
+		if t.retracted.IsZero() && t.phase <= standing {
+			t.judge(r.now, r.counts)
+		}
+	}
+	r.a.at("found")
+	return nil
+}
+
+// failed puts a task off. What the database or the hub said goes without values.
+func (t *task) failed(err error) {
+	t.problem = "the hub or the accounts cannot be reached"
+	var st *statementError
+	var hub *huanxin.Error
+	switch {
+	case errors.Is(err, errTooMany):
+		t.problem = errTooMany.Error()
+	case errors.Is(err, errRows), errors.As(err, &st):
+		t.problem = err.Error()
+	case errors.As(err, &hub):
+		t.problem = "the hub says " + hub.Code
+	default:
+		t.problem = readable(err)
+	}
+}
+
+// readable gives an error's text if it is one of ours, which hold no values.
+func readable(err error) string {
+	if _, ours := errors.AsType[*connectorError](err); ours {
+		return err.Error()
+	}
+	return "the hub or the accounts cannot be reached, or their answer cannot be read"
+}
+
+// recognise ties what was found to what is known. What was intended and is gone was done by us, before a crash.
+func (t *task) recognise(a *Agent, facts []Facts) {
+	for _, f := range facts {
+		b := t.binding(a.state, f.ID)
+		b.present = true
+		if b.acted.IsZero() && b.facts != f {
+			b.facts, b.dirty = f, true
+		}
+		if b.intent == restore {
+			b.restored, b.intent, b.dirty = b.intentAt, 0, true
+		}
+	}
+	for _, b := range t.bindings {
+		if !b.present && b.intent == unbind && b.acted.IsZero() {
+			b.done(unbind, b.intentAt, a.hold, a.restoreFor, a.highValue(b.facts.Class) && t.kind == huanxin.Unbind)
+			b.intent, b.dirty = 0, true
+		}
+	}
+}
+
+// judge decides about every binding that was not acted upon.
+func (t *task) judge(now time.Time, counts map[string]int) {
+	for _, b := range t.bindings {
+		d := decision{Verdict: huanxin.Verdict{Outcome: huanxin.NotBound, Reason: huanxin.AlreadyCleared}} // others took it off
+		switch {
+		case !b.acted.IsZero():
+			d = b.decision
+		case b.present:
+			d = t.decide(&b.facts, b.finding)
+		}
+		if d != b.decision {
+			b.decision, b.decided, b.dirty = d, now, true
+			counts[fmt.Sprintf("decided %s %s", d.Outcome, d.Reason)]++
+		}
+	}
+}
+
+// orders gives what is to be done for a task now.
+func (r *round) orders(t *task) (out []*todo) {
+	add := func(b *binding, d deed) {
+		o := &todo{t: t, b: b, before: b.intent == d}
+		o.order = order{want: &t.want, deed: d, binding: b.facts.ID, account: b.facts.Account, now: r.now}
+		out = append(out, o)
+	}
+	for _, b := range t.bindings {
+		unbinds := b.decision.Outcome == huanxin.Unbound && b.acted.IsZero() && b.present && t.ended == ""
+		high := t.kind == huanxin.Unbind && r.a.highValue(b.facts.Class)
+		switch {
+		case unbinds && high && r.a.conn.can(suspend) && b.suspended.IsZero():
+			add(b, suspend)
+		case unbinds && !b.suspended.IsZero() && r.now.Before(b.final):
+		case unbinds:
+			add(b, unbind)
+		case !b.suspended.IsZero() && b.acted.IsZero() && b.present:
+			add(b, resume)
+		}
+	}
+	return out
+}
+
+// readAgain reads the tasks again for which something is to be done to accounts, right before it is.
+func (r *round) readAgain(ctx context.Context) {
+	var ask []*task
+	for _, t := range r.tasks {
+		if t.problem != "" || t.phase > standing && t.retracted.IsZero() {
+			continue
+		}
+		if !t.retracted.IsZero() {
+			r.considerRestoring(ctx, t)
+			continue
+		}
+		for _, o := range r.orders(t) {
+			if o.deed != resume {
+				ask = append(ask, t)
+				break
+			}
+		}
+	}
+	each(len(ask), 8, func(i int) {
+		why, err := r.a.readTask(ctx, ask[i])
+		if err != nil {
+			ask[i].failed(err)
+		} else if why != "" {
+			ask[i].ended = why
+		}
+	})
+	for _, t := range r.tasks {
+		if t.problem == "" && t.phase <= standing && t.retracted.IsZero() {
+			r.todo = append(r.todo, r.orders(t)...)
+		}
+	}
+}
+
+// readTask reads a task again and says why nothing may be done for it: cancelled, aborted, stale, answered by others.
+func (a *Agent) readTask(ctx context.Context, t *task) (why string, err error) {
+	var again client.Task
+	err = a.call(ctx, func(ctx context.Context) (err error) {
+		again, err = a.hub.Task(ctx, t.task)
+		return err
+	})
+	state, unknown := huanxin.ParseTaskState(again.State)
+	switch {
+	case huanxin.KindOf(err) == huanxin.NotFound:
+		return "not_found", nil
+	case err != nil:
+		return "", err
+	case unknown != nil:
+		return "", huanxin.Errorf(huanxin.Unavailable, "unexpected_answer", "the hub knows a state that this program does not")
+	case again.Tenure.ID != t.tenure || again.Digest != t.digest || again.Number != t.number.E164() || again.Kind != t.kindWord ||
+		!again.Tenure.StartedAt.Equal(t.started) || again.Tenure.Origin != t.origin:
+		return "stale", nil
+	case !state.Open() && state != huanxin.TaskExpired:
+		return again.State, nil
+	}
+	return "", nil
+}
+
+// intend notes what is about to be done.
+func (r *round) intend() {
+	for _, o := range r.todo {
+		if o.b.intent != o.deed {
+			o.b.intent, o.b.intentAt = o.deed, r.now
+		}
+		if o.b.token == "" && o.deed != resume {
+			o.b.token = rand.Text()
+		}
+		o.b.dirty = true
+		o.token, o.until = o.b.token, r.now.Add(r.a.restoreFor)
+		if o.deed == suspend || o.deed == unbind {
+			t, b := o.t, o.b
+			o.still = func(all []Facts) bool {
+				for _, f := range all {
+					if f.ID == b.facts.ID {
+						return t.decide(&f, b.finding).Outcome == huanxin.Unbound
+					}
+				}
+				return false
+			}
+		}
+	}
+}
+
+// act does the orders: each in a transaction of its own, several at once.
+func (r *round) act(ctx context.Context) {
+	each(len(r.todo), r.a.conn.atOnce(), func(i int) {
+		o := r.todo[i]
+		if err := r.a.held(); err != nil {
+			o.err = err
+			return
+		}
+		o.effect, o.err = r.a.conn.act(ctx, &o.order)
+		r.a.at("did " + deedWords[o.deed])
+	})
+}
+
+// each calls f for 0 up to n, at most so many at once.
+func each(n, atOnce int, f func(i int)) {
+	if atOnce = min(atOnce, n); atOnce <= 1 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range atOnce {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}

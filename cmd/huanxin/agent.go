@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"text/tabwriter"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/agent"
+	"github.com/huanxin-platform/huanxin/internal/server"
+)
+
+func agentCommand(ctx context.Context, args []string) error {
+	verbs := []command{
+		{"run", "take tasks, decide, act and answer until it is stopped", agentRun},
+		{"check", "say in plain words what is wrong with the configuration, the hub, the clock, the statements", agentCheck},
+		{"restore", "restore what was unbound, as far as rule 15 lets it", agentRestore},
+		{"review", "list what waits for a person (list), or say what was found (decide)", agentReview},
+	}
+	if len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' && args[0] != "-h" && args[0] != "--help" {
+		return agentRun(ctx, args) // huanxin agent --config FILE runs
+	}
+	return sub(ctx, "agent", args, verbs)
+}
+
+func agentConfig(f *flag.FlagSet) func() (agent.Config, error) {
+	file := f.String("config", "agent.yaml", "`file` of the agent's configuration (YAML)")
+	return func() (agent.Config, error) { return agent.LoadConfig(*file) }
+}
+
+func agentRun(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("agent run", flag.ContinueOnError)
+	config := agentConfig(f)
+	dry := f.Bool("dry-run", false, "list what would happen to the tasks that are open now, and why, and do nothing")
+	if _, err := parse(f, args, 0, "agent run [--config FILE] [--dry-run]"); err != nil {
+		return err
+	}
+	cfg, err := config()
+	if err != nil {
+		return err
+	}
+	if *dry {
+		return agentDryRun(ctx, cfg)
+	}
+	out := server.Gather(os.Stderr)
+	defer func() { _ = out.Close() }()
+	log, err := server.NewLog(out, cfg.Log)
+	if err != nil {
+		return err
+	}
+	a, err := agent.Open(cfg, agent.Options{Log: log})
+	if err != nil {
+		return err
+	}
+	log.Info("the agent runs", "app", cfg.Hub.ClientID, "hub", cfg.Hub.URL, "page", cfg.Page)
+	return errors.Join(a.Run(ctx), a.Close())
+}
+
+func agentDryRun(ctx context.Context, cfg agent.Config) error {
+	a, err := agent.OpenBeside(cfg, agent.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.Close() }()
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "TASK\tKIND\tBINDING\tACCOUNT\tOUTCOME\tREASON\tROW\tTENURE SINCE\tBOUND\tLAST PROOF\tHELD")
+	err = a.DryRun(ctx, func(d agent.Would) error {
+		held := ""
+		if d.HighValue && d.Outcome == huanxin.Unbound.String() {
+			held = "24h"
+		}
+		_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", d.Task, d.Kind, d.Binding, d.Account, d.Outcome+d.Problem, d.Reason, d.Row,
+			d.TenureStart.Format(time.RFC3339), d.FirstBound, d.LastProof, held)
+		return err
+	})
+	return errors.Join(err, w.Flush())
+}
+
+func agentCheck(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("agent check", flag.ContinueOnError)
+	config := agentConfig(f)
+	if _, err := parse(f, args, 0, "agent check [--config FILE]"); err != nil {
+		return err
+	}
+	cfg, err := config()
+	if err != nil {
+		return err
+	}
+	r := agent.Check(ctx, cfg, agent.Options{})
+	if err := r.Write(os.Stdout); err != nil {
+		return err
+	}
+	if !r.OK() {
+		return errors.New(say("有必须改正的地方", "something must be mended"))
+	}
+	return nil
+}
+
+func agentRestore(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("agent restore", flag.ContinueOnError)
+	config := agentConfig(f)
+	token := f.String("token", "", "restore token of one binding, in place of a task")
+	owner := f.Bool("owner-verified", false, "the present holder, freshly verified, owns the account (rule 15)")
+	words := 1
+	for _, a := range args {
+		if len(a) > 6 && (a[:7] == "--token" || a[:6] == "-token") {
+			words = 0
+		}
+	}
+	got, err := parse(f, args, words, "agent restore TASK|--token TOKEN [--owner-verified] [--config FILE]")
+	if err != nil {
+		return err
+	}
+	o := agent.RestoreOrder{Token: *token, OwnerVerified: *owner, By: whoAmI()}
+	if words == 1 {
+		o.Task = got[0]
+	}
+	cfg, err := config()
+	if err != nil {
+		return err
+	}
+	a, err := agent.OpenBeside(cfg, agent.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.Close() }()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	said, err := a.Order(ctx, o)
+	for _, s := range said {
+		fmt.Printf("%s %s: %s\n", s.Task, s.Binding, s.Said)
+	}
+	return err
+}
+
+// whoAmI names the person at the terminal, for the agent's record.
+func whoAmI() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "unknown"
+}
+
+func agentReview(ctx context.Context, args []string) error {
+	return sub(ctx, "agent review", args, []command{
+		{"list", "list the bindings that wait for a person or the holder", agentReviewList},
+		{"decide", "say what was found out about one", agentReviewDecide},
+	})
+}
+
+func agentReviewList(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("agent review list", flag.ContinueOnError)
+	config := agentConfig(f)
+	asJSON := f.Bool("json", false, "one JSON object a line")
+	if _, err := parse(f, args, 0, "agent review list [--json] [--config FILE]"); err != nil {
+		return err
+	}
+	cfg, err := config()
+	if err != nil {
+		return err
+	}
+	a, err := agent.OpenBeside(cfg, agent.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.Close() }()
+	all, err := a.Reviews(ctx)
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		e := json.NewEncoder(os.Stdout)
+		for _, r := range all {
+			if err := e.Encode(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return writeReviews(os.Stdout, all)
+}
+
+func writeReviews(out io.Writer, all []agent.InReview) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "TASK\tBINDING\tACCOUNT\tOUTCOME\tREASON\tTENURE SINCE\tBOUND\tLAST PROOF\tSAME PERSON\tDUE")
+	for _, r := range all {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Task, r.Binding, r.Account, r.Outcome, r.Reason, r.TenureStart.Format(time.RFC3339),
+			r.FirstBound, r.LastProof, r.SamePerson, r.Due.Format(time.RFC3339))
+	}
+	return w.Flush()
+}
+
+func agentReviewDecide(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("agent review decide", flag.ContinueOnError)
+	config := agentConfig(f)
+	outcome := f.String("outcome", "", "unbound or kept; what was bound in the present tenure is kept whatever is said here")
+	reason := f.String("reason", "", "one of the outcome's reasons, such as removed, same_person, legal_hold, not_in_scope")
+	bound := f.String("bound-at", "", "when the number was first bound, as far as was found out: a date, or a time with an offset")
+	same := f.String("same-person", "", "yes or no: is the account's owner the present holder?")
+	words, err := parse(f, args, 2, "agent review decide TASK BINDING --outcome unbound|kept --reason REASON [flags]")
+	if err != nil {
+		return err
+	}
+	cfg, err := config()
+	if err != nil {
+		return err
+	}
+	found := agent.Finding{By: whoAmI(), At: time.Now()}
+	if found.Outcome, err = huanxin.ParseOutcome(*outcome); err != nil {
+		return err
+	}
+	if found.Reason, err = huanxin.ParseReason(*reason); err != nil {
+		return err
+	}
+	if found.FirstBound, err = agent.ParseWhen(*bound, huanxin.China); err != nil {
+		return err
+	}
+	switch *same {
+	case "":
+	case "yes":
+		found.SamePerson = huanxin.Yes
+	case "no":
+		found.SamePerson = huanxin.No
+	default:
+		return huanxin.BadField("same-person", "malformed", "is yes or no")
+	}
+	a, err := agent.OpenBeside(cfg, agent.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.Close() }()
+	return a.Review(ctx, words[0], words[1], found)
+}
