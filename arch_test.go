@@ -32,7 +32,7 @@ var rank = map[string]int{
 	"internal/history": 2, "internal/match": 2, // beside a hub
 
 	"hubtest": 6, "internal/conformance": 6, "internal/sandbox": 6,
-	"bench": 7, "cmd": 7,
+	"bench": 7, "cmd": 7, "examples": 7,
 }
 
 // ban forbids imports beyond the order of ranks. Directories and import paths stand for all below them.
@@ -70,6 +70,7 @@ var bans = []ban{
 	{in: "client", never: []string{ours + "internal"}, reason: asOthersDo},
 	{in: "internal/history", never: []string{ours + "internal"}, except: []string{ours + "internal/resume"}, reason: asOthersDo},
 	{in: "guard", never: []string{ours + "internal"}, except: []string{ours + "internal/index"}, reason: asOthersDo},
+	{in: "examples", never: []string{ours + "internal"}, reason: asOthersDo},
 	{never: []string{"database/sql", "github.com/go-sql-driver", "github.com/jackc/pgx", "github.com/pressly/goose", "modernc.org/sqlite"},
 		reason: "the hub's SQL is in internal/store, for both engines at once",
 		exempt: map[string]string{
@@ -78,6 +79,7 @@ var bans = []ban{
 			"agent":                "it works on an app's database",
 			"internal/conformance": "it looks at a company's accounts",
 			"bench":                "it fills and measures databases",
+			"examples":             "a company's programs have databases of their own",
 		}},
 	{never: []string{"testing", ours + "hubtest", ours + "internal/index/measure", ours + "internal/store/pgtest", ours + "internal/store/storetest"},
 		reason: "what serves tests stays out of the program",
@@ -87,8 +89,8 @@ var bans = []ban{
 			"hubtest":                  "serves tests",
 			"bench":                    "is no part of the program",
 		}},
-	{never: []string{ours + "cmd", ours + "bench"}, reason: "a program is the end of the line",
-		exempt: map[string]string{"cmd": "a program may have parts"}},
+	{never: []string{ours + "cmd", ours + "bench", ours + "examples"}, reason: "a program is the end of the line",
+		exempt: map[string]string{"cmd": "a program may have parts", "examples": "a program may have parts"}},
 }
 
 const (
@@ -249,6 +251,10 @@ func TestBansAreNotVacuous(t *testing.T) {
 		{"agent", ours + "internal/seal", false},
 		{"internal/server", "github.com/go-sql-driver/mysql", true},
 		{"guard", ours + "internal/index", false},
+		{"guard/sidecar", ours + "internal/core", true},
+		{"examples/shop", ours + "guard", false},
+		{"examples/shop", "modernc.org/sqlite", false},
+		{"examples/shop", ours + "internal/index", true},
 		{"internal/server", ours + "cmd/huanxin", true},
 	} {
 		if got := slices.ContainsFunc(bans, func(b ban) bool { return b.forbids(c.dir, c.imported) }); got != c.forbidden {

@@ -207,7 +207,7 @@ func TestPushesAreTriedAfterASecondAndThenTwiceAsLateEachTime(t *testing.T) {
 	want := time.Second
 	for n := 1; n < 20; n++ {
 		got := PushRetry(n, "a")
-		low, high := want, want+want/4
+		low, high := want, min(want+want/4, lastPushRetry)
 		if want == lastPushRetry {
 			low, high = want-want/4, want
 		}

@@ -27,5 +27,5 @@ func PushRetry(attempts int, jti string) time.Duration {
 	if wait == lastPushRetry {
 		return wait - jitter
 	}
-	return wait + jitter
+	return min(wait+jitter, lastPushRetry)
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -43,6 +44,17 @@ type order struct {
 	// still decides once more, within the transaction, by what the database says there; nil facts: it is not there any more.
 	// For restore it is given every binding of the number.
 	still func(all []Facts) bool
+}
+
+// judge says why an order is not to be done, by what is there now; 0: it is.
+func (o *order) judge(all []Facts) effect {
+	switch {
+	case o.deed != restore && !slices.ContainsFunc(all, func(f Facts) bool { return f.ID == o.binding }):
+		return gone
+	case !o.still(all):
+		return changed
+	}
+	return 0
 }
 
 // effect is what became of an order.

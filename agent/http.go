@@ -145,13 +145,11 @@ func (b *httpBinding) facts(zone *time.Location) (f Facts, err error) {
 func (c *httpConnector) act(ctx context.Context, o *order) (effect, error) {
 	if o.still != nil {
 		all, err := c.findOne(ctx, o.want)
-		switch {
-		case err != nil:
+		if err != nil {
 			return 0, err
-		case o.deed != restore && !slices.ContainsFunc(all, func(f Facts) bool { return f.ID == o.binding }):
-			return gone, nil
-		case !o.still(all):
-			return changed, nil
+		}
+		if e := o.judge(all); e != 0 {
+			return e, nil
 		}
 	}
 	path := deedWords[o.deed]

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 
 	"github.com/huanxin-platform/huanxin"
 )
@@ -13,20 +12,22 @@ import (
 func (c *sqlConnector) act(ctx context.Context, o *order) (effect, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	if c.d.pipelined {
+		return c.actPipelined(ctx, o)
+	}
 	tx, err := c.db.BeginTx(ctx, nil)
 	if err != nil {
 		return 0, fmt.Errorf("sql: %w", c.redact(&statement{name: "begin"}, err))
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after a commit
 	if o.still != nil {
-		all, err := c.reread(ctx, tx, o)
-		switch {
-		case err != nil:
+		s := c.lookAgain(o)
+		all, err := c.read(ctx, tx, s, c.args(s.prepared, o.want, o, o.now))
+		if err != nil {
 			return 0, err
-		case o.deed != restore && !slices.ContainsFunc(all, func(f Facts) bool { return f.ID == o.binding }):
-			return gone, nil
-		case !o.still(all):
-			return changed, nil
+		}
+		if e := o.judge(all); e != 0 {
+			return e, nil
 		}
 	}
 	for _, s := range c.statements(o) {
@@ -51,13 +52,16 @@ func (c *sqlConnector) statements(o *order) []*statement {
 	return c.acts[o.deed]
 }
 
-// reread gives the binding, and for restore all of the number's, as the transaction sees them.
-func (c *sqlConnector) reread(ctx context.Context, tx *sql.Tx, o *order) ([]Facts, error) {
-	s := c.finds[o.kind]
+// lookAgain gives the statement that reads the binding, and for restore all of the number's, in the transaction.
+func (c *sqlConnector) lookAgain(o *order) *statement {
 	if o.deed != restore && o.kind == huanxin.Unbind && c.still != nil {
-		s = c.still
+		return c.still
 	}
-	return c.read(ctx, tx, s, c.args(s.prepared, o.want, o, o.now))
+	return c.finds[o.kind]
+}
+
+func tooManyRows(s *statement, n int64) error {
+	return fmt.Errorf("sql.%s: %w (%d rows, at most %d)", s.name, errRows, n, s.rows)
 }
 
 func (c *sqlConnector) exec(ctx context.Context, tx *sql.Tx, s *statement, o *order) (int64, error) {
@@ -70,7 +74,7 @@ func (c *sqlConnector) exec(ctx context.Context, tx *sql.Tx, s *statement, o *or
 		return 0, c.redact(s, err)
 	}
 	if n > s.rows {
-		return n, fmt.Errorf("sql.%s: %w (%d rows, at most %d)", s.name, errRows, n, s.rows)
+		return n, tooManyRows(s, n)
 	}
 	return n, nil
 }

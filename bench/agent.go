@@ -44,12 +44,12 @@ func agents(ctx context.Context, o options, out io.Writer) (err error) {
 	for _, every := range []int{5, 1} {
 		best := 0.
 		for range o.repeat {
-			perSecond, err := agentRound(ctx, dsn, o.agentTasks, every, from)
+			perSecond, err := agentRound(ctx, dsn, o.agent, every, from)
 			if err != nil {
 				return err
 			}
 			best = max(best, perSecond)
-			from += o.agentTasks
+			from += o.agent
 		}
 		fmt.Fprintf(out, "  agent, one task of %d finds a binding and unbinds it: %8.0f tasks/s (best of %d)\n", every, best, o.repeat)
 	}

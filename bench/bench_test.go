@@ -72,6 +72,19 @@ func TestTheAgentRuns(t *testing.T) {
 	}
 }
 
+// TestTheGuardRuns measures the login guard.
+func TestTheGuardRuns(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), options{short: true, engine: "all", only: "guard"}, &out, "-short -only guard"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"the bytes alone", "decisions, random", "one call"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it says nothing of %q:\n%s", want, out.String())
+		}
+	}
+}
+
 func TestAPartThatThereIsNotIsRefused(t *testing.T) {
 	if err := run(t.Context(), options{only: "checks,chekcs"}, io.Discard, ""); err == nil {
 		t.Error("it measured something")

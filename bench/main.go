@@ -8,6 +8,7 @@
 //	go run ./bench -short              seconds each: that it runs, not how fast
 //	go run ./bench -engine sqlite -only tasks -profile cpu.out
 //	go run ./bench -only checks        what is asked of memory, beside Redis and PostgreSQL
+//	go run ./bench -only guard         the login guard with a local replica
 package main
 
 import (
@@ -26,19 +27,19 @@ import (
 
 // options say what is measured.
 type options struct {
-	short      bool
-	engine     string // sqlite, postgres or all
-	only       string // parts, comma-separated, or all
-	profile    string
-	repeat     int
-	tasks      int   // in one round, a multiple of appCount
-	events     int   // in one round
-	history    int   // lines in one round
-	fill       int   // tasks that lie in the table before the round "full"
-	numbers    int64 // in the index of checks
-	rows       int   // that are matched
-	feed       int   // events that every receiver of the feed is told of
-	agentTasks int   // of a round of the agent
+	short   bool
+	engine  string // sqlite, postgres or all
+	only    string // parts, comma-separated, or all
+	profile string
+	repeat  int
+	tasks   int   // in one round, a multiple of appCount
+	events  int   // in one round
+	history int   // lines in one round
+	fill    int   // tasks that lie in the table before the round "full"
+	numbers int64 // in the index of checks
+	rows    int   // that are matched
+	agent   int   // tasks of a round of the agent
+	feed    int   // events that every receiver of the feed is told of
 }
 
 func main() {
@@ -46,7 +47,7 @@ func main() {
 	flag.BoolVar(&o.short, "short", false, "few rows: to see that it runs")
 	flag.StringVar(&o.engine, "engine", "all", "sqlite, postgres or all")
 	flag.StringVar(&o.only, "only", "all", "some of tasks, events, history, streams (of checks), camara, feed, full (PostgreSQL with -fill tasks in the table), "+
-		"index, redis, match, follow, checks (the last four), agent or all, comma-separated")
+		"index, redis, match, follow, checks (the last four), guard, agent or all, comma-separated")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of this process to `FILE`")
 	flag.IntVar(&o.repeat, "repeat", 5, "how often each is measured")
 	flag.IntVar(&o.tasks, "tasks", 128_000, "tasks a round")
@@ -55,8 +56,8 @@ func main() {
 	flag.IntVar(&o.fill, "fill", 2_000_000, "tasks in the table before full")
 	flag.Int64Var(&o.numbers, "numbers", 1_000_000_000, "numbers in the index of checks; 10^9 take 7 GB of memory and 2 GB on disk")
 	flag.IntVar(&o.rows, "rows", 10_000_000, "rows that are matched, and bindings in the agent's database")
+	flag.IntVar(&o.agent, "agent", 60_000, "tasks a round of the agent")
 	flag.IntVar(&o.feed, "feed", 10_000, "events that 239 receivers are told of")
-	flag.IntVar(&o.agentTasks, "agent-tasks", 60_000, "tasks a round of the agent")
 	flag.Parse()
 	if addr := os.Getenv(waiterEnv); addr != "" {
 		if err := wait(addr, os.Stdin, os.Stdout); err != nil {
@@ -76,7 +77,7 @@ func main() {
 func run(ctx context.Context, o options, out io.Writer, args string) (err error) {
 	if o.short {
 		o.repeat, o.tasks, o.events, o.history, o.fill = 1, 20*appCount, 4_000, 4_000, 100*appCount
-		o.numbers, o.rows, o.feed, o.agentTasks = 50_000, 20_000, 200, 2_000
+		o.numbers, o.rows, o.feed, o.agent = 50_000, 20_000, 200, 2_000
 	}
 	if err := o.known(); err != nil {
 		return err
@@ -105,6 +106,11 @@ func run(ctx context.Context, o options, out io.Writer, args string) (err error)
 	if (o.engine == "all" || o.engine == "postgres") && o.wants("agent") {
 		if err := agents(ctx, o, out); err != nil {
 			return fmt.Errorf("agent: %w", err)
+		}
+	}
+	if o.wants("guard") && (o.engine == "all" || o.only != "all") {
+		if err := guarded(ctx, o, out); err != nil {
+			return fmt.Errorf("guard: %w", err)
 		}
 	}
 	for _, engine := range []string{"sqlite", "postgres"} {
@@ -137,7 +143,7 @@ func (o options) wantsEngine() bool { return slices.ContainsFunc(engineParts, o.
 // known refuses parts that there are not.
 func (o options) known() error {
 	for part := range strings.SplitSeq(o.only, ",") {
-		if part != "all" && part != "checks" && part != "agent" && !slices.Contains(checkParts, part) && !slices.Contains(engineParts, part) {
+		if part != "all" && part != "checks" && part != "guard" && part != "agent" && !slices.Contains(checkParts, part) && !slices.Contains(engineParts, part) {
 			return fmt.Errorf("there is no part %q", part)
 		}
 	}

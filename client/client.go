@@ -3,6 +3,9 @@
 // A Client gets its access tokens by itself and keeps them until they run out. Refusals of the hub are *huanxin.Error with
 // the kind, code, reason and fields of its problem document. Calls are not repeated: every write of the hub is idempotent
 // (event ids, answers, Idempotency-Key), so a caller may repeat one whose answer was lost.
+//
+// An app hears of recycled numbers and of its tasks by a stream: CreateStream makes one, and Receive polls it, or Pushes is the endpoint that
+// it is pushed to. Both verify each SET and give it to a function.
 package client
 
 import (
@@ -105,8 +108,22 @@ func (c *Client) Token(ctx context.Context) (string, error) {
 	return c.token.value, nil
 }
 
+// URL gives the hub's public URL.
+func (c *Client) URL() string { return c.o.URL }
+
+// ID gives the client's id.
+func (c *Client) ID() string { return c.o.ID }
+
+// maxAnswer bounds what is read of an answer: no hub says so much at once.
+const maxAnswer = 64 << 20
+
 // call sends a request and decodes the answer into out, unless that is nil.
 func (c *Client) call(ctx context.Context, method, path string, header http.Header, body io.Reader, out any) error {
+	return c.callUpTo(ctx, maxAnswer, method, path, header, body, out)
+}
+
+// callUpTo is call with a bound of its own for the answer.
+func (c *Client) callUpTo(ctx context.Context, most int64, method, path string, header http.Header, body io.Reader, out any) error {
 	resp, err := c.do(ctx, method, path, header, body)
 	if err != nil {
 		return err
@@ -119,7 +136,7 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 		_, err = io.Copy(io.Discard, resp.Body)
 		return err
 	}
-	return json.NewDecoder(resp.Body).Decode(out)
+	return json.NewDecoder(io.LimitReader(resp.Body, most)).Decode(out)
 }
 
 func (c *Client) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {

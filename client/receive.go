@@ -8,47 +8,42 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/huanxin-platform/huanxin"
 )
 
-// Receive polls a stream until ctx is done and gives every SET to take, which may see one again: the hub repeats what was not
-// acknowledged. What take returned nil for is acknowledged with the next poll; a *SetError refuses the SET for good; after any other
-// error it comes again. SETs of one number come one after the other, in their order. failed is told of what went wrong on the way, after
-// which Receive waits and goes on; nil: nobody is.
-func (c *Client) Receive(ctx context.Context, s Stream, take func(context.Context, SET) error, failed func(error)) error {
+// Take is what a receiver does with a SET. It may see one again: the hub repeats what was not acknowledged. After nil the SET is
+// acknowledged, so what was done must be on stable storage. A *SetError refuses the SET for good: it comes no more. After any other
+// error it comes again.
+type Take func(ctx context.Context, s SET) error
+
+// Receive polls a stream and gives every SET to take, until ctx is done or the stream is gone, and says which by its error. SETs of one
+// number come one after the other, in their order. It waits out whatever else goes wrong on the way and tells failed of it: of polls that
+// failed, of SETs that are none of the hub's for this client, which it refuses, and of take's errors. failed may be nil.
+func (c *Client) Receive(ctx context.Context, s Stream, take Take, failed func(error)) error {
 	if failed == nil {
 		failed = func(error) {}
 	}
 	var in PollRequest
 	for wait := firstWait; ctx.Err() == nil; {
 		answer, err := c.Poll(ctx, s, in)
-		if err != nil {
-			if ctx.Err() != nil {
-				break
-			}
-			failed(err)
-			if !rest(ctx, wait) {
-				break
-			}
-			wait = min(2*wait, lastWait)
-			continue // with the same acknowledgements: they may be lost
+		switch {
+		case err == nil:
+			wait = firstWait
+			in = c.takeAll(ctx, answer.Sets, take, failed)
+			continue
+		case ctx.Err() != nil:
+			continue
+		case huanxin.KindOf(err) == huanxin.NotFound:
+			return err
 		}
-		wait, in = firstWait, PollRequest{}
-		for jti, token := range answer.Sets {
-			var refusal *SetError
-			switch err := c.deliver(ctx, token, take); {
-			case err == nil:
-				in.Ack = append(in.Ack, jti)
-			case errors.As(err, &refusal):
-				if in.Refused == nil {
-					in.Refused = map[string]SetError{}
-				}
-				in.Refused[jti] = *refusal
-			default:
-				failed(err)
-			}
+		failed(err) // and poll with the same acknowledgements: they may be lost
+		if !rest(ctx, max(wait, retryAfter(err))) {
+			break
 		}
+		wait = min(2*wait, lastWait)
 	}
-	if len(in.Ack)+len(in.Refused) > 0 { // so that it does not come again
+	if len(in.Ack)+len(in.Refused) > 0 { // so that they do not come again
 		none := 0
 		in.MaxEvents, in.AtOnce = &none, true
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
@@ -76,37 +71,83 @@ func rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (c *Client) deliver(ctx context.Context, token string, take func(context.Context, SET) error) error {
+func retryAfter(err error) time.Duration {
+	var e *huanxin.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// takeAll gives SETs to take, and gives what the next poll says of them. Of what it is too late for, it says nothing.
+func (c *Client) takeAll(ctx context.Context, sets map[string]string, take Take, failed func(error)) (next PollRequest) {
+	for jti, token := range sets {
+		if ctx.Err() != nil {
+			return next
+		}
+		err := c.deliver(ctx, jti, token, take)
+		if err == nil {
+			next.Ack = append(next.Ack, jti)
+			continue
+		}
+		failed(err)
+		var refusal *SetError
+		if errors.As(err, &refusal) {
+			if next.Refused == nil {
+				next.Refused = map[string]SetError{}
+			}
+			next.Refused[jti] = *refusal
+		}
+	}
+	return next
+}
+
+// deliver verifies a SET and gives it to take. jti, if not empty, is under which name it came.
+func (c *Client) deliver(ctx context.Context, jti, token string, take Take) error {
 	set, err := c.Verify(ctx, token)
 	if err != nil {
 		return err
+	}
+	if jti != "" && jti != set.JTI {
+		return &SetError{"invalid_request", "the SET came under another jti"}
 	}
 	return take(ctx, set)
 }
 
 const maxSET = 64 << 10
 
-// Pushes is the endpoint that the hub pushes a stream's SETs to (RFC 8935): each is verified and given to take, which may see one
-// again. It answers 202 when take returns nil, so what take did must be on stable storage; a *SetError refuses the SET for good; after any
-// other error the hub tries again later. Only requests with the given authorization header are listened to.
-func (c *Client) Pushes(authorization string, take func(context.Context, SET) error) http.Handler {
+// Pushes is the endpoint that the hub pushes a stream's SETs to (RFC 8935): each is verified and given to take, and acknowledged,
+// refused or left to come again as take says. Only requests with the given authorization header, which must not be empty, are listened
+// to. failed is told of SETs that are none of the hub's for this client, which are refused, and of take's errors; nil: nobody is.
+func (c *Client) Pushes(authorization string, take Take, failed func(error)) http.Handler {
+	if failed == nil {
+		failed = func(error) {}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {
 			w.Header().Set("Allow", http.MethodPost)
 			w.WriteHeader(http.StatusMethodNotAllowed)
 			return
 		}
-		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte(authorization)) != 1 {
+		if authorization == "" || subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte(authorization)) != 1 {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSET))
-		if err != nil {
-			refuseSET(w, &SetError{"invalid_request", "the body is too long, or broke off"})
+		var long *http.MaxBytesError
+		switch {
+		case errors.As(err, &long):
+			refuseSET(w, &SetError{"invalid_request", "the body is too long for a SET"})
+			return
+		case err != nil:
+			w.WriteHeader(http.StatusBadRequest) // it broke off; the hub does not read this
 			return
 		}
+		if err = c.deliver(r.Context(), "", string(body), take); err != nil {
+			failed(err)
+		}
 		var refusal *SetError
-		switch err := c.deliver(r.Context(), string(body), take); {
+		switch {
 		case err == nil:
 			w.WriteHeader(http.StatusAccepted)
 		case errors.As(err, &refusal):

@@ -50,8 +50,10 @@ const (
 	typSET = "secevent+jwt"
 	// setSkew is by how much the hub's clock may be ahead.
 	setSkew = time.Minute
-	// keysEvery is how often the hub's keys are read at most, whatever keys SETs name.
+	// keysEvery is how often the hub's keys are read at most, whatever keys SETs name, and keysFor for how long they are believed:
+	// one that the hub withdrew is then no longer taken.
 	keysEvery = 5 * time.Second
+	keysFor   = time.Hour
 	maxKeys   = 1 << 20
 )
 
@@ -65,14 +67,18 @@ type hubKeys struct {
 func (k *hubKeys) find(ctx context.Context, c *Client, kid string) (jose.JSONWebKey, error) {
 	k.Lock()
 	defer k.Unlock()
+	age := time.Since(k.read)
 	found := k.set.Key(kid)
-	if len(found) == 0 && time.Since(k.read) >= keysEvery {
+	switch {
+	case age >= keysFor, len(found) == 0 && age >= keysEvery:
 		set, err := c.readKeys(ctx)
 		if err != nil {
 			return jose.JSONWebKey{}, err
 		}
 		k.set, k.read = set, time.Now()
 		found = k.set.Key(kid)
+	case len(found) == 0: // it may have been published since: that is no reason to refuse a SET for good
+		return jose.JSONWebKey{}, huanxin.Errorf(huanxin.Unavailable, "unknown_key", "the hub had no key of this kid a moment ago")
 	}
 	if len(found) == 0 {
 		return jose.JSONWebKey{}, &SetError{"invalid_key", "the hub publishes no key of this kid"}
@@ -155,34 +161,24 @@ func (c *Client) accept(in *claims) (SET, error) {
 		return SET{}, &SetError{"invalid_request", "a SET carries one event"}
 	}
 	s := SET{JTI: in.JTI, IssuedAt: in.IssuedAt.Time(), Txn: in.Txn}
-	switch in.Subject.Format {
-	case "phone_number":
-		n, err := huanxin.ParseNumber(in.Subject.Number)
-		if err != nil {
-			return SET{}, &SetError{"invalid_request", "sub_id is no phone number"}
-		}
-		s.Number = n
-	case "opaque":
-		s.Stream = in.Subject.ID
-	}
 	for uri, payload := range in.Events {
 		s.URI = uri
 		s.Type, _ = huanxin.ParseEventType(uri) // 0: one that came after this package
-		if err := s.read(payload); err != nil {
-			return SET{}, &SetError{"invalid_request", "the event cannot be read"}
+		if err := s.read(in, payload); err != nil {
+			return SET{}, &SetError{"invalid_request", "the event cannot be read: " + err.Error()}
 		}
 	}
 	return s, nil
 }
 
-// read reads the event. What is not known is ignored (SSF 1.0 §4.2.3).
-func (s *SET) read(payload json.RawMessage) error {
-	if s.Type == huanxin.UnbindRequested {
-		if err := json.Unmarshal(payload, &s.Task); err != nil {
-			return err
+// read reads the event. What is not known is ignored (SSF 1.0 §4.2.3); what its type needs must be there.
+func (s *SET) read(in *claims, payload json.RawMessage) error {
+	if in.Subject.Format == "phone_number" {
+		n, err := huanxin.ParseNumber(in.Subject.Number)
+		if err != nil {
+			return errors.New("sub_id is no phone number")
 		}
-		s.Task.Number, s.TaskID = s.Number.E164(), s.Task.ID
-		return nil
+		s.Number = n
 	}
 	var p struct {
 		Why       string    `json:"huanxin_reason"`
@@ -193,9 +189,33 @@ func (s *SET) read(payload json.RawMessage) error {
 		State     string    `json:"state"`
 		Status    string    `json:"status"`
 	}
-	if err := json.Unmarshal(payload, &p); err != nil {
-		return err
+	if len(payload) == 0 || payload[0] != '{' || json.Unmarshal(payload, &p) != nil {
+		return errors.New("it is no object of its type")
 	}
-	s.Reason, s.StartedAt, s.TaskID, s.Retracts, s.State, s.Status = p.Reason+p.Why, p.StartedAt, p.TaskID, p.Retracts, p.State, p.Status
+	missing := s.Number.IsZero()
+	if s.Type != huanxin.UnbindRequested {
+		s.Reason, s.StartedAt, s.TaskID, s.Retracts, s.State, s.Status = p.Reason+p.Why, p.StartedAt, p.TaskID, p.Retracts, p.State, p.Status
+	}
+	switch s.Type {
+	case huanxin.UnbindRequested:
+		if json.Unmarshal(payload, &s.Task) != nil {
+			return errors.New("it is no task")
+		}
+		s.Task.Number, s.TaskID = s.Number.E164(), s.Task.ID
+		missing = missing || s.Task.ID == "" || s.Task.Tenure.ID == "" || s.Task.Digest == ""
+	case huanxin.IdentifierRecycled, huanxin.NumberReleased:
+	case huanxin.UnbindCancelled:
+		missing = s.TaskID == ""
+	case huanxin.RecycleRetracted:
+		missing = s.Retracts == ""
+	case huanxin.StreamVerification, huanxin.StreamUpdated:
+		s.Stream = in.Subject.ID
+		missing = s.Stream == "" || s.Type == huanxin.StreamUpdated && s.Status == ""
+	default:
+		missing = false
+	}
+	if missing {
+		return errors.New("it lacks what its type needs")
+	}
 	return nil
 }

@@ -2,6 +2,10 @@ package client
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +14,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/huanxin-platform/huanxin"
 )
@@ -125,6 +132,26 @@ func (c *Client) subject(ctx context.Context, what, stream string, n huanxin.Num
 		map[string]any{"stream_id": stream, "subject": subject{"phone_number", n.E164()}}, nil)
 }
 
+// ChangeSubjects has a stream tell of many numbers, and of others no more. Sending them again changes nothing.
+func (c *Client) ChangeSubjects(ctx context.Context, stream string, add, remove []huanxin.Number) (out Receipt, err error) {
+	type change struct {
+		Op      string  `json:"op"`
+		Subject subject `json:"subject"`
+	}
+	all := make([]change, 0, len(add)+len(remove))
+	for _, n := range add {
+		all = append(all, change{"add", subject{"phone_number", n.E164()}})
+	}
+	for _, n := range remove {
+		all = append(all, change{"remove", subject{"phone_number", n.E164()}})
+	}
+	body, err := lines(all)
+	if err != nil {
+		return out, err
+	}
+	return out, c.inSSFsForm(ctx, http.MethodPost, "/ssf/subjects:batch?"+url.Values{"stream_id": {stream}}.Encode(), ndjsonBody, body, &out)
+}
+
 // SetError is why a receiver does not take a SET; Err is one of IANA's "Security Event Token Error Codes" (RFC 8935 §2.4).
 type SetError struct {
 	Err         string `json:"err"`
@@ -155,7 +182,7 @@ type PollAnswer struct {
 // Poll acknowledges and fetches SETs of a poll stream.
 func (c *Client) Poll(ctx context.Context, s Stream, in PollRequest) (out PollAnswer, err error) {
 	path, ours := strings.CutPrefix(s.Delivery.EndpointURL, c.o.URL)
-	if !ours {
+	if !ours || !strings.HasPrefix(path, "/") { // the token is for nobody else
 		return out, huanxin.Errorf(huanxin.Internal, "unexpected_answer", "the stream's poll endpoint is not on its hub")
 	}
 	return out, c.manage(ctx, http.MethodPost, path, in, &out)
@@ -175,17 +202,41 @@ func (c *Client) AnswerSET(ctx context.Context, token string) error {
 	return nil
 }
 
-// manage calls a path of SSF, whose errors have a form of their own.
-func (c *Client) manage(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	header := http.Header{"Accept": {"application/json"}}
-	if in != nil {
-		var err error
-		if body, err = asJSON(in); err != nil {
-			return err
-		}
-		header.Set("Content-Type", "application/json")
+// SignedAnswer makes the SET that answers a task, for AnswerSET to send: signed now with a key whose public part the hub has registered for
+// the client under kid. key is one of P-256, Ed25519 or RSA.
+func (c *Client) SignedAnswer(a Answer, key crypto.Signer, kid string) (token string, err error) {
+	alg := jose.RS256
+	switch key.Public().(type) {
+	case *ecdsa.PublicKey:
+		alg = jose.ES256
+	case ed25519.PublicKey:
+		alg = jose.EdDSA
 	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: kid}}, (&jose.SignerOptions{}).WithType(typSET))
+	if err != nil {
+		return "", err
+	}
+	return jwt.Signed(signer).Claims(map[string]any{"iss": c.o.ID, "aud": c.o.URL, "jti": rand.Text(), "iat": time.Now().Unix(),
+		"sub_id": map[string]string{"format": "opaque", "id": a.TaskID}, "events": map[string]Answer{unbindResult: a}}).Serialize()
+}
+
+// unbindResult is the event with which an app answers.
+const unbindResult = "urn:huanxin:event:unbind-result"
+
+// manage calls a path of SSF with a document.
+func (c *Client) manage(ctx context.Context, method, path string, in, out any) error {
+	if in == nil {
+		return c.inSSFsForm(ctx, method, path, nil, nil, out)
+	}
+	body, err := asJSON(in)
+	if err != nil {
+		return err
+	}
+	return c.inSSFsForm(ctx, method, path, jsonBody, body, out)
+}
+
+// inSSFsForm is call for a path of SSF, whose errors have a form of their own.
+func (c *Client) inSSFsForm(ctx context.Context, method, path string, header http.Header, body io.Reader, out any) error {
 	resp, err := c.do(ctx, method, path, header, body)
 	if err != nil {
 		return err

@@ -48,6 +48,7 @@ type options struct {
 	stall    time.Duration
 	replica  int64
 	subjects int64
+	listen   string
 	again    time.Duration
 	wait     time.Duration
 	all      bool
@@ -77,6 +78,9 @@ func ReplicaNumbers(n int64) Option { return func(o *options) { o.replica = n } 
 
 // StreamSubjects bounds how many numbers a stream may have added or removed.
 func StreamSubjects(n int64) Option { return func(o *options) { o.subjects = n } }
+
+// Listen makes the hub listen at an address, such as the one of a hub that was stopped, rather than at any that is free.
+func Listen(address string) Option { return func(o *options) { o.listen = address } }
 
 // Redelivery is after how long an event that a poll brought comes again unless it is acknowledged.
 func Redelivery(d time.Duration) Option { return func(o *options) { o.again = d } }
@@ -143,6 +147,9 @@ func (o *options) config(t testing.TB) (server.Config, *slog.Logger) {
 	cfg.Feed.Redelivery, cfg.Feed.PollWait = server.Duration(o.again), server.Duration(o.wait)
 	if o.all {
 		cfg.Feed.DefaultSubjects = "ALL"
+	}
+	if o.listen != "" {
+		cfg.Listen = o.listen
 	}
 	if o.database != "" {
 		cfg.PostgresURLFile = secretFile(t, o.database)

@@ -69,6 +69,7 @@ func inShell(t *testing.T, dir string, commands ...string) string {
 // shows are patterns of what the commands of the start page print, one for each block after the first.
 var shows = []struct{ what, pattern string }{
 	{"a request", `(?s)"state": "SUBMITTED".*"view": "processing".*"kind": "unbind"`},
+	{"a stream", `(?s)"method": "urn:ietf:rfc:8936".*"typ": "secevent\+jwt".*"state": "hello".*"sets": \{\}`},
 	{"one check", `(?s)outcome: CHANGED .*reason: reassigned.*outcome: UNKNOWN .*reason: before_coverage`},
 	{"many checks", `(?s)"unchanged","outcome":"UNCHANGED".*"no_holder","outcome":"NO_HOLDER".*"never_seen","outcome":"UNKNOWN".*"covered_since": "20`},
 	{"an account base", `(?s)changed: 1\nno holder: 1\nunchanged: 1\nunknown: 3\n.*"changed","\+86\d+","[-\d]+",CHANGED,reassigned`},
@@ -101,17 +102,21 @@ func TestTheCommandsOfTheDemosPagesRun(t *testing.T) {
 		t.Errorf("a visitor's files: %v %v", left, err)
 	}
 
-	t.Run("docs/camara.md", func(t *testing.T) {
-		doc := shellOf(t, "camara.md")
-		if !strings.Contains(doc, zh[7]) {
-			t.Error("the start page and the document show different commands")
-		}
-		work := t.TempDir()
-		must(t, os.Symlink(dir, filepath.Join(work, "demo-data")))
-		if out := inShell(t, work, doc); !regexp.MustCompile(shows[6].pattern).MatchString(out) {
-			t.Errorf("it printed\n%s", out)
-		}
-	})
+	for doc, c := range map[string]struct{ block, pattern string }{"camara.md": {"a bound token", `"phoneNumberRecycled":(true|false)\}\s*$`},
+		"feed.md": {"a stream", `(?s)"method": "urn:ietf:rfc:8936".*"sets": \{\}`}} { // another verification in the same minute is refused
+		t.Run("docs/"+doc, func(t *testing.T) {
+			at := slices.IndexFunc(shows, func(s struct{ what, pattern string }) bool { return s.what == c.block })
+			commands := shellOf(t, doc)
+			if !strings.Contains(commands, zh[1+at]) {
+				t.Error("the start page and the document show different commands")
+			}
+			work := t.TempDir()
+			must(t, os.Symlink(dir, filepath.Join(work, "demo-data")))
+			if out := inShell(t, work, commands); !regexp.MustCompile(c.pattern).MatchString(out) {
+				t.Errorf("it printed\n%s", out)
+			}
+		})
+	}
 }
 
 func TestADemoThatCannotBeServedSaysWhatToDo(t *testing.T) {

@@ -1,12 +1,14 @@
 package main_test
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/huanxin-platform/huanxin/internal/index/replica"
 )
@@ -58,5 +60,33 @@ func TestTheCommandsOfTheDocumentOnMatchingRun(t *testing.T) {
 	}
 	if !strings.Contains(string(out), "outcome: CHANGED") {
 		t.Errorf("%s", out)
+	}
+}
+
+func TestTheCommandsOfTheDocumentOnTheGuardRun(t *testing.T) {
+	t.Parallel()
+	a, dir := startAsker(t), t.TempDir()
+	if _, err := a.Client("shop").UploadReplicaNumbers(t.Context(), []string{kept, recycled}); err != nil {
+		t.Fatal(err)
+	}
+	// Other tests, and other programs, may listen on the port of the document.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	free := l.Addr().String()
+	must(t, l.Close())
+	shell := strings.ReplaceAll(shellOf(t, "guard.md"), "127.0.0.1:8090", free)
+	shell = strings.NewReplacer("2024-06-01T10:00:00+08:00", ago(100).Format(time.RFC3339), "2024-06-01", date(ago(100))).Replace(shell)
+	cmd := exec.CommandContext(t.Context(), "sh", "-e", "-c", shell)
+	cmd.Dir = dir
+	cmd.Env = append(append(os.Environ(), a.env...), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{`{"decision":"allow","reason":"unchanged","source":`, `{"decision":"block","reason":"reassigned","source":`,
+		`huanxin_guard_decisions_total{decision="allow",reason="unchanged",source=`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("it does not say %s:\n%s", want, out)
+		}
 	}
 }

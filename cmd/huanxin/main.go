@@ -38,6 +38,7 @@ func commands() []command {
 		{"import-history", "load the present tenures that a carrier knows", importHistory},
 		{"check", "ask whether the holder of one number has changed since a time", check},
 		{"match", "reconcile an account base: which numbers changed hands since they were bound", reconcile},
+		{"guard", "decide beside a company's programs whether an SMS code alone may open an account", guardCommand},
 		{"party", "add, list or disable carriers, apps and regulators", party},
 		{"client", "add the programs of a party, or rotate their credentials", client},
 		{"key", "rotate the hub's signing key", key},

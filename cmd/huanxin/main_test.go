@@ -84,8 +84,8 @@ func TestExitCodes(t *testing.T) {
 		{2, "usage: huanxin version", "version now"},
 		{2, "usage: huanxin serve", "serve now"},
 		{2, "usage: huanxin serve", "serve --prot 1"},
-		{2, "party add|disable|enable|feed|list", "party"},
-		{2, "party add|disable|enable|feed|list", "party remove x"},
+		{2, "party add|disable|enable|hold|release|feed|list", "party"},
+		{2, "party add|disable|enable|hold|release|feed|list", "party remove x"},
 		{2, "--start=yes", "party feed x"},
 		{2, "--start=yes", "party feed x --start=maybe"},
 		{1, "no such party", "party feed nobody --start=yes"},
@@ -112,7 +112,11 @@ func TestExitCodes(t *testing.T) {
 		{2, "alg", "client feed x --alg HS256"},
 		{1, "no such client", "client feed nobody --subjects none"},
 		{1, "no such client", "client feed nobody --alg EdDSA"},
-		{2, "stream enable|list|pause", "stream"},
+		{2, "stream enable|list|pause|replay", "stream"},
+		{2, "--dead or --from", "stream replay st_x"},
+		{2, "--dead or --from", "stream replay st_x --dead --from 2026-11-27T08:00:00Z"},
+		{2, "is a time", "stream replay st_x --from yesterday"},
+		{1, "no such stream", "stream replay st_x --dead"},
 		{2, "usage: huanxin stream pause", "stream pause"},
 		{1, "no such stream", "stream pause st_x"},
 		{1, "no such stream", "stream enable +8613800000001"},
@@ -140,7 +144,7 @@ func TestOnlyServeAndPartyAddMakeAHub(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "keys", "{}")
 	for _, args := range []string{"party list", "party disable x", "party enable x", "party replica x whole", "client list", "client add x --party y --secret", "client add x --party y --jwks keys",
-		"client rotate x", "client limit x --checks-per-day 5", "client feed x --subjects none", "party feed x --start=no", "stream list", "stream pause x", "key rotate"} {
+		"client rotate x", "client limit x --checks-per-day 5", "client feed x --subjects none", "party feed x --start=no", "stream list", "stream pause x", "stream replay x --dead", "key rotate"} {
 		for _, where := range []string{"", " --data nowhere"} {
 			code, out, errs := run(t, dir, strings.Fields(args+where)...)
 			if want := "there is no hub in " + map[string]string{"": "data", " --data nowhere": "nowhere"}[where]; code != 1 || out != "" || !strings.Contains(errs, want) {

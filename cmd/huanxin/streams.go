@@ -72,6 +72,7 @@ func stream(ctx context.Context, args []string) error {
 		{"pause", "hold what a stream would transmit; its receiver is told", func(ctx context.Context, args []string) error {
 			return streamSet(ctx, args, "pause", (*core.Hub).PauseStream)
 		}},
+		{"replay", "tell a stream something once more: dead letters, or all since a time", streamReplay},
 	})
 }
 
@@ -91,10 +92,14 @@ func streamList(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("stream list", flag.ContinueOnError)
 	var flags configFlags
 	flags.add(f)
-	if _, err := parse(f, args, 0, "stream list"); err != nil {
+	dead := f.Bool("dead", false, "list what receivers refused, or could not be brought for 72 hours, instead")
+	if _, err := parse(f, args, 0, "stream list [--dead]"); err != nil {
 		return err
 	}
 	return withHub(ctx, &flags, func(hub *core.Hub) error {
+		if *dead {
+			return listDead(ctx, hub, os.Stdout)
+		}
 		streams, err := hub.AllStreams(ctx, core.Operator())
 		if err != nil {
 			return err

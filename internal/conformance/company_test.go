@@ -3,7 +3,6 @@ package conformance_test
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -180,5 +179,3 @@ func noNumber(t testing.TB, text string) {
 		t.Errorf("a number is in %s", text[max(0, i-40):min(len(text), i+40)])
 	}
 }
-
-var _ = fmt.Sprint

@@ -39,6 +39,12 @@ func (l *relay) redirect(body []byte) []byte {
 		return body // the hub's own
 	}
 	var out []byte
+	var authorization string
+	if json.Unmarshal(delivery["authorization_header"], &authorization) == nil {
+		l.mu.Lock()
+		l.key = authorization
+		l.mu.Unlock()
+	}
 	own, err := json.Marshal(l.own(endpoint))
 	if err == nil {
 		delivery["endpoint_url"] = own

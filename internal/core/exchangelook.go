@@ -101,7 +101,7 @@ func outboxOf(s *store.StreamState) (*huanxin.Outbox, error) {
 
 // work reports whether there is anything to write.
 func (x *exchanging) work() bool {
-	if x.acked || len(x.in.Failed) > 0 || x.items.To-x.items.From >= savedLead {
+	if x.acked || len(x.in.Failed) > 0 || x.items.To-x.items.From >= savedLead || x.limits.OnlySignals && !x.box.FailingSince.IsZero() {
 		return true
 	}
 	return x.in.Max > 0 && x.something()

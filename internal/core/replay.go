@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -16,8 +17,12 @@ type DeadSET struct {
 	store.DeadLetter
 }
 
-// MaxDeadLetters bounds a page of them.
-const MaxDeadLetters = 1000
+const (
+	// MaxDeadLetters bounds a page of them.
+	MaxDeadLetters = 1000
+	// FirstFeedNo is before all places.
+	FirstFeedNo huanxin.FeedNo = math.MinInt64
+)
 
 // operatorStream refuses who is not the operator, and gives the inner number of a stream.
 func (h *Hub) operatorStream(ctx context.Context, who huanxin.Caller, action, id string) (huanxin.StreamID, error) {
@@ -89,7 +94,7 @@ func (h *Hub) ReplayDead(ctx context.Context, who huanxin.Caller, id string) (ou
 	}
 	var letters []store.DeadLetter
 	if err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
-		letters, err = tx.DeadLetters(stream, -1<<62, maxPending+MaxDeadLetters)
+		letters, err = tx.DeadLetters(stream, FirstFeedNo, maxPending+MaxDeadLetters)
 		return err
 	}); err != nil {
 		return out, err

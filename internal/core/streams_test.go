@@ -180,6 +180,17 @@ func TestTheHubsOwnChangeOfAStatusIsSignalledAndRecorded(t *testing.T) {
 		_, err := w.SetStreamStatus(ctx, who, s.ID, huanxin.StreamEnabled, "")
 		must(t, err)
 		is("enabled by its receiver", huanxin.StreamEnabled, "", false, "stream.status")
+		var signals []string
+		must(t, w.store.Read(ctx, func(tx *store.Tx) error {
+			got, err := tx.Signals(no)
+			for _, s := range got {
+				signals = append(signals, fmt.Sprint(s.Kind == store.SignalUpdated, " ", s.State, ": ", s.Reason))
+			}
+			return err
+		}))
+		if got := strings.Join(signals, "; "); got != "true paused: 401 from the receiver; true enabled: repaired; true paused: moving" {
+			t.Errorf("signalled: %s", got) // one for each change of the hub's, none for the receiver's
+		}
 		must(t, w.SuspendStream(ctx, no+100, "nobody"))
 		if err := w.PauseStream(ctx, core.Operator(), "st_x", ""); huanxin.KindOf(err) != huanxin.NotFound {
 			t.Error(err)

@@ -99,7 +99,7 @@ func (p *polling) over() bool {
 // wait returns when there may be something to tell, or the poll is over.
 func (p *polling) wait(ctx context.Context, out *core.Exchanged, news uint64) error {
 	woken := make(chan struct{}, 1)
-	w := &waiter{listener: out.Listener, told: out.Told, polls: true, wake: func() { hint(woken) }}
+	w := &waiter{listener: out.Listener, told: out.Told, polls: true, wake: func(bool) { hint(woken) }}
 	if p.idle != nil {
 		done, ok := p.idle()
 		if p.atOnce = !ok; !ok {

@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -20,7 +21,7 @@ const (
 	// ahead is by how many times its window a pusher takes SETs in advance.
 	ahead = 8
 	// lookAgain is how often a pusher looks though nothing wakes it: another process may have changed something.
-	lookAgain = 15 * time.Second
+	lookAgain = 30 * time.Second
 	// downAfter is after how many failures in a row a receiver is taken to be down. Then one push at a time finds out whether it still is.
 	downAfter = 3
 	// buriedInRow is after how many refusals in a row a stream is paused.
@@ -53,7 +54,8 @@ type pusher struct {
 	look, more bool
 	wake       time.Time // when something comes again; zero: nothing does
 	looked     time.Time
-	notBefore  time.Time // the receiver is left alone until then
+	notBefore  time.Time // the receiver wants to be left alone until then
+	probeAt    time.Time // it is down, and not asked before
 	failures   int       // in a row
 	buried     int       // in a row
 	probes     int
@@ -61,6 +63,7 @@ type pusher struct {
 	suspend    string                  // why the stream is to be paused; empty: it is not
 	gone       bool                    // nothing is pushed to the stream any more
 	kicked     chan struct{}
+	changed    atomic.Bool // something was changed about the stream: it is worth a try
 	waiter     *waiter
 }
 
@@ -80,7 +83,12 @@ type savedPushes struct {
 func newPusher(f *Feed, h *hosts, id huanxin.StreamID) *pusher {
 	p := &pusher{f: f, hosts: h, id: id, name: f.Hub.StreamName(id), hand: map[huanxin.FeedNo]bool{}, done: make(chan pushed, mostWindow),
 		window: window{size: firstWindow}, saved: make(chan savedPushes, 1), look: true, rekeyed: map[huanxin.FeedNo]bool{}, kicked: make(chan struct{}, 1)}
-	p.waiter = &waiter{listener: core.FeedListener{Stream: id}, wake: func() { hint(p.kicked) }}
+	p.waiter = &waiter{listener: core.FeedListener{Stream: id}, wake: func(changed bool) {
+		if changed {
+			p.changed.Store(true)
+		}
+		hint(p.kicked)
+	}}
 	return p
 }
 
@@ -106,7 +114,9 @@ func (p *pusher) run(ctx context.Context) {
 		case s := <-p.saved:
 			p.absorb(s)
 		case <-p.kicked:
-			p.look = true
+			if p.look = true; p.changed.Swap(false) {
+				p.probeAt = time.Time{}
+			}
 		case <-timer.C:
 		}
 	}
@@ -114,10 +124,13 @@ func (p *pusher) run(ctx context.Context) {
 
 func (p *pusher) down() bool { return p.failures >= downAfter }
 
+// rests is until when nothing is pushed.
+func (p *pusher) rests() time.Time { return later(p.notBefore, p.probeAt) }
+
 // room is how many more SETs may be taken.
 func (p *pusher) room(now time.Time) int {
 	switch {
-	case p.gone || now.Before(p.notBefore):
+	case p.gone || now.Before(p.rests()):
 		return 0
 	case p.down():
 		return max(1-p.flying-len(p.queue), 0)
@@ -132,7 +145,7 @@ func (p *pusher) launch(ctx context.Context) {
 	if p.down() {
 		most = 1
 	}
-	for len(p.queue) > 0 && p.flying < most && !now.Before(p.notBefore) {
+	for len(p.queue) > 0 && p.flying < most && !now.Before(p.rests()) {
 		set := p.queue[0]
 		p.queue = p.queue[1:]
 		p.flying++
@@ -230,9 +243,7 @@ func (p *pusher) failed(d pushed, now time.Time) {
 		p.notBefore = now.Add(wait)
 	}
 	if p.down() {
-		if at := now.Add(huanxin.PushRetry(p.failures-downAfter+1, p.name)); at.After(p.notBefore) {
-			p.notBefore = at
-		}
+		p.probeAt = now.Add(huanxin.PushRetry(p.failures-downAfter+1, p.name))
 		for _, s := range p.queue { // others may be tried then
 			p.postpone(s.No, now, true)
 		}

@@ -38,10 +38,10 @@ func (p *pusher) next() time.Time {
 		sooner(p.since.Add(saveAfter))
 	}
 	if len(p.queue) > 0 || p.more {
-		sooner(later(p.notBefore, time.Now().Add(saveAfter)))
+		sooner(later(p.rests(), time.Now().Add(saveAfter)))
 	}
 	if !p.wake.IsZero() {
-		sooner(later(p.notBefore, p.wake))
+		sooner(later(p.rests(), p.wake))
 	}
 	if p.look {
 		sooner(p.retry)
@@ -142,7 +142,7 @@ func (p *pusher) stand(out *core.Exchanged) {
 	p.more, p.wake = out.More, out.Wake
 	p.f.waiting.change(p.waiter, out.Listener, out.Told)
 	if was.Status != is.Status && is.Status == huanxin.StreamEnabled || was.Endpoint != is.Endpoint || was.Header != is.Header {
-		p.failures, p.buried, p.notBefore = 0, 0, time.Time{} // somebody has seen to it
+		p.failures, p.buried, p.notBefore, p.probeAt = 0, 0, time.Time{}, time.Time{} // somebody has seen to it
 	}
 	now := time.Now()
 	if is.Status != huanxin.StreamEnabled {
@@ -154,7 +154,7 @@ func (p *pusher) stand(out *core.Exchanged) {
 		})
 		return
 	}
-	if !out.FailingSince.IsZero() && now.Sub(out.FailingSince) >= huanxin.PushFor && p.suspend == "" {
+	if !out.FailingSince.IsZero() && p.down() && now.Sub(out.FailingSince) >= huanxin.PushFor && p.suspend == "" {
 		p.suspend, p.look = "nothing could be delivered for 72 hours", true
 	}
 }

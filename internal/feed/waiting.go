@@ -29,7 +29,8 @@ type waiter struct {
 	listener core.FeedListener
 	told     core.EventTypes
 	polls    bool // it is a receiver itself
-	wake     func()
+	// wake is called when there may be something; changed says that it is about the stream itself: a signal, or another configuration.
+	wake func(changed bool)
 }
 
 func newWaiters(hub *core.Hub) *waiters {
@@ -104,7 +105,7 @@ func (w *waiters) wakeStreams(ids []huanxin.StreamID) {
 	w.news++
 	for _, id := range ids {
 		for _, x := range w.of[id] {
-			x.wake()
+			x.wake(true)
 		}
 	}
 }
@@ -117,7 +118,7 @@ func (w *waiters) wakeAudience(a *core.Audience) {
 	for _, all := range w.of {
 		for _, x := range all {
 			if a == nil || a.Concerns(x.listener, x.told) {
-				x.wake()
+				x.wake(false)
 			}
 		}
 	}

@@ -19,6 +19,9 @@ const (
 	wakeUpTries = 4
 	wakeUpRetry = 2 * time.Second // before the second try; then twice as long each time
 	wakeUpsOut  = 64              // at once
+
+	// wakeUpAfter is for how long news is collected. Meanwhile a receiver that waits here has fetched it.
+	wakeUpAfter = 100 * time.Millisecond
 )
 
 // wakeUps wakes receivers up. Everything of it but news belongs to the goroutine of run.
@@ -26,7 +29,7 @@ type wakeUps struct {
 	f    *Feed
 	of   map[huanxin.StreamID]*wakeUp
 	out  chan struct{} // has a place for each that is sent
-	done chan *wakeUp
+	done chan wokenUp
 	wg   sync.WaitGroup
 
 	lock sync.Mutex
@@ -40,11 +43,17 @@ type wakeUp struct {
 	waiter *waiter
 	due    bool // there may be something
 	flying bool
-	last   time.Time
+	next   time.Time // no earlier it is looked at
+}
+
+// wokenUp says that a look at a receiver is over, and whether it was sent something.
+type wokenUp struct {
+	*wakeUp
+	sent bool
 }
 
 func newWakeUps(f *Feed) *wakeUps {
-	return &wakeUps{f: f, of: map[huanxin.StreamID]*wakeUp{}, out: make(chan struct{}, wakeUpsOut), done: make(chan *wakeUp, wakeUpsOut),
+	return &wakeUps{f: f, of: map[huanxin.StreamID]*wakeUp{}, out: make(chan struct{}, wakeUpsOut), done: make(chan wokenUp, wakeUpsOut),
 		news: map[huanxin.StreamID]bool{}, hint: make(chan struct{}, 1)}
 }
 
@@ -77,7 +86,9 @@ func (w *wakeUps) run(ctx context.Context) {
 			again = true
 		case <-w.hint:
 		case one := <-w.done:
-			one.flying, one.last = false, time.Now()
+			if one.flying = false; one.sent {
+				one.next = time.Now().Add(w.f.Times.WakeUp)
+			}
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -99,7 +110,7 @@ func (w *wakeUps) keep(ctx context.Context) error {
 			continue
 		}
 		id := one.Stream
-		x := &wakeUp{WakeUp: one, due: true, waiter: &waiter{listener: core.FeedListener{Stream: id}, wake: func() { w.tell(id) }}}
+		x := &wakeUp{WakeUp: one, due: true, waiter: &waiter{listener: core.FeedListener{Stream: id}, wake: func(bool) { w.tell(id) }}}
 		for !w.f.waiting.add(x.waiter, w.f.waiting.count()) {
 		}
 		w.of[id] = x
@@ -125,8 +136,8 @@ func (w *wakeUps) collect() {
 	w.lock.Lock()
 	defer w.lock.Unlock()
 	for id := range w.news {
-		if one := w.of[id]; one != nil {
-			one.due = true
+		if one := w.of[id]; one != nil && !one.due {
+			one.due, one.next = true, later(one.next, time.Now().Add(wakeUpAfter))
 		}
 	}
 	clear(w.news)
@@ -137,7 +148,7 @@ func (w *wakeUps) next() time.Duration {
 	wait := wakeUpTick
 	for _, one := range w.of {
 		if one.due && !one.flying {
-			wait = min(wait, max(time.Until(one.last.Add(w.f.Times.WakeUp)), 20*time.Millisecond))
+			wait = min(wait, max(time.Until(one.next), 20*time.Millisecond))
 		}
 	}
 	return wait
@@ -147,7 +158,7 @@ func (w *wakeUps) next() time.Duration {
 func (w *wakeUps) send(ctx context.Context) {
 	now := time.Now()
 	for id, one := range w.of {
-		if !one.due || one.flying || now.Before(one.last.Add(w.f.Times.WakeUp)) {
+		if !one.due || one.flying || now.Before(one.next) {
 			continue
 		}
 		select {
@@ -159,11 +170,12 @@ func (w *wakeUps) send(ctx context.Context) {
 		url := one.URL
 		w.wg.Go(func() {
 			defer func() { <-w.out }()
-			if err := w.wake(ctx, one.waiter, id, url); err != nil && ctx.Err() == nil {
+			sent, err := w.wake(ctx, one.waiter, id, url)
+			if err != nil && ctx.Err() == nil {
 				w.f.Log.Debug("a receiver could not be woken", "stream", w.f.Hub.StreamName(id), "error", err)
 			}
 			select {
-			case w.done <- one:
+			case w.done <- wokenUp{one, sent}:
 			case <-ctx.Done():
 			}
 		})
@@ -171,35 +183,36 @@ func (w *wakeUps) send(ctx context.Context) {
 }
 
 // wake tries to wake a receiver, unless there is nothing for it or it polls by itself.
-func (w *wakeUps) wake(ctx context.Context, x *waiter, id huanxin.StreamID, url string) error {
+func (w *wakeUps) wake(ctx context.Context, x *waiter, id huanxin.StreamID, url string) (sent bool, err error) {
 	message := outbound.Webhook{Issuer: w.f.Issuer, URL: url, ID: rand.Text(), Claims: map[string]any{"stream_id": w.f.Hub.StreamName(id)}}
 	for try := range wakeUpTries {
 		listener, told, something, err := w.f.Hub.PeekStream(ctx, id)
 		if err != nil {
 			w.tell(id) // it is looked at again
-			return err
+			return sent, err
 		}
 		w.f.waiting.change(x, listener, told)
 		if !something || w.f.waiting.polled(id) {
-			return nil
+			return sent, nil
 		}
+		sent = true
 		a, err := message.Send(ctx, w.f.Client, w.f.Ring, time.Now())
-		if err == nil && a.Status >= 200 && a.Status <= 299 {
+		if err == nil && (a.Status < 200 || a.Status > 299) {
+			err = fmt.Errorf("the receiver answered %d", a.Status)
+		}
+		if err == nil {
 			w.f.metrics.wakeUps.WithLabelValues("accepted").Inc()
-			return nil
+			return sent, nil
 		}
 		w.f.metrics.wakeUps.WithLabelValues("failed").Inc()
 		if try == wakeUpTries-1 {
-			if err == nil {
-				err = fmt.Errorf("the receiver answered %d", a.Status)
-			}
-			return err
+			return sent, err
 		}
 		select {
 		case <-time.After(wakeUpRetry << try):
 		case <-ctx.Done():
-			return ctx.Err()
+			return sent, ctx.Err()
 		}
 	}
-	return nil
+	return sent, nil
 }

@@ -40,6 +40,9 @@ func (x *Index) lookup(digits []uint64, out []uint16) {
 	}
 }
 
+// Value is Lookup of one number, for who has only one.
+func (x *Index) Value(digits uint64) uint16 { return x.value(digits) }
+
 // value gives one number's value, wherever it lies.
 func (x *Index) value(digits uint64) uint16 {
 	d := digits - denseFirst

@@ -19,12 +19,13 @@ import (
 )
 
 // hook receives what the hub tells contacts, on a listener of its own: every party's desk in one place. It believes
-// nothing that the hub did not sign for that very address.
+// nothing that the hub did not sign for that very address. Apps whose SETs are pushed have their endpoints here, too.
 type hook struct {
 	listener net.Listener
 	server   *http.Server
 
 	mu    sync.Mutex
+	feeds func(party string) http.Handler // nil: no app is there yet
 	hub   string
 	keys  *jose.JSONWebKeySet
 	seen  map[string]bool // by jti: the hub sends a message again when it missed the answer
@@ -45,13 +46,40 @@ func listenHook() (*hook, error) {
 	h := &hook{listener: l, seen: map[string]bool{}, count: HookCount{Steps: map[string]int{}}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /contact/{party}", h.receive)
-	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
+	mux.HandleFunc("/feed/{party}", h.feed)
+	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	go func() { _ = h.server.Serve(l) }()
 	return h, nil
 }
 
 // url is where parties' contacts are told; the party's id follows.
 func (h *hook) url() string { return "http://" + h.listener.Addr().String() + "/contact/" }
+
+// feedURL is where apps' SETs are pushed to; the app's id follows.
+func (h *hook) feedURL() string { return "http://" + h.listener.Addr().String() + "/feed/" }
+
+// serveFeeds says who answers at feedURL. Until then nobody does: the hub will try again.
+func (h *hook) serveFeeds(of func(party string) http.Handler) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.feeds = of
+}
+
+func (h *hook) feed(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	feeds := h.feeds
+	h.mu.Unlock()
+	if feeds == nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	app := feeds(r.PathValue("party"))
+	if app == nil {
+		http.NotFound(w, r)
+		return
+	}
+	app.ServeHTTP(w, r)
+}
 
 var hookURL = regexp.MustCompile(`^http://127\.0\.0\.1:[0-9]+/contact/(.+)$`)
 

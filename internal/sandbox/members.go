@@ -145,7 +145,8 @@ func publicKeys(key auth.SigningKey) ([]byte, error) {
 	return auth.CheckJWKS(set)
 }
 
-// wholeReplica is the app whose contract grants a replica of every number, so that both kinds can be tried.
+// wholeReplica is the app whose contract grants a replica of every number, so that both kinds can be tried, and that the feed tells it
+// when a tenure began.
 const wholeReplica = "qingxi-pay"
 
 // contract writes into the registry what the contracts of the world's apps say: once in the world's life, for after that they
@@ -158,6 +159,9 @@ func contract(ctx context.Context, hub *core.Hub) error {
 		if err := hub.GrantReplica(ctx, core.Operator(), id, grant); err != nil {
 			return err
 		}
+	}
+	if err := hub.GrantFeedStart(ctx, core.Operator(), wholeReplica, true); err != nil {
+		return err
 	}
 	c, err := hub.Client(ctx, catalogue.Yours)
 	if err != nil || c.ChecksPerSecond != 0 || c.ChecksPerDay != 0 {

@@ -92,6 +92,9 @@ func (p *play) day() time.Duration { return p.d.hub.Hub.Durations().Day() }
 
 // run plays until every request has ended.
 func (p *play) run(ctx context.Context) error {
+	if err := p.d.subscribe(ctx, true); err != nil {
+		return err
+	}
 	steps := []func(context.Context) error{p.refusals, p.everything, p.afterTransfer, p.ofUnknown, p.abandoned, p.tampering}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -100,6 +103,10 @@ func (p *play) run(ctx context.Context) error {
 	}
 	mistaken, err := p.mistaken(ctx)
 	if err != nil {
+		return err
+	}
+	p.d.outage = outage{time.Now(), time.Now().Add(outageDays * p.day())}
+	if err := p.d.resume(ctx); err != nil {
 		return err
 	}
 	p.d.work() // not before: 239 apps at work make a slow machine too slow for what must happen on the first day
@@ -119,7 +126,7 @@ func (p *play) run(ctx context.Context) error {
 		case !late && p.expired(catalogue.Yours):
 			late, err = p.answerLate(ctx)
 		case late && corrected && p.over():
-			return nil
+			return p.feedStory(ctx)
 		}
 		if err != nil {
 			return err
@@ -269,12 +276,7 @@ func (p *play) interrupt(ctx context.Context) error {
 }
 
 func (p *play) correct(ctx context.Context, c *playCase) error {
-	if err := p.d.happens(ctx, c.no, c.carrier, huanxin.Corrected, ""); err != nil {
-		return err
-	}
-	n, err := p.d.restore(ctx, c.no, c.last)
-	p.note(true, fmt.Sprintf("更正后恢复了 %d 个绑定(规则 15)", n), fmt.Sprintf("%d bindings were given back after the correction (rule 15)", n))
-	return err
+	return p.d.happens(ctx, c.no, c.carrier, huanxin.Corrected, "")
 }
 
 func (p *play) note(ok bool, zh, en string) { p.facts = append(p.facts, fact{ok, zh, en}) }

@@ -38,6 +38,8 @@ type pageView struct {
 	Views      []pageCount
 	Latest     []pageRequest
 	Hook       HookCount
+	Polled     int // SETs that apps took since the world was started
+	Pushed     int
 	File, Apps string
 	Hub        string // the operator's directory
 	Begin      string // what a shell needs first
@@ -117,6 +119,10 @@ func (d *demo) pageView(english bool) pageView {
 	v := pageView{Lang: "zh-CN", English: english, Still: d.o.Still, Day: short(day), Week: short(7 * day),
 		Speed: strconv.FormatFloat(d.o.Speed, 'f', -1, 64), Made: f.Made, Open: f.Open, Hook: d.hook.counted(),
 		File: filepath.Join(d.o.Data, fileName), Apps: filepath.Join(d.o.Data, "apps", "*.db"), Hub: filepath.Join(d.o.Data, "hub"), Begin: d.begin()}
+	for _, app := range d.apps {
+		polled, pushed := app.Counted()
+		v.Polled, v.Pushed = v.Polled+polled, v.Pushed+pushed
+	}
 	for _, t := range tries {
 		v.Tries = append(v.Tries, pageTry{t.id, pick(english, t.title[0], t.title[1]), pick(english, t.text[0], t.text[1]), t.shell,
 			pick(english, t.note[0], t.note[1])})

@@ -33,7 +33,8 @@ type Options struct {
 	Out io.Writer // for programs: the line "ready URL", and the tables of Once
 	Err io.Writer // for people
 
-	people int // how many numbers; 0: the usual
+	people     int           // how many numbers; 0: the usual
+	redelivery time.Duration // see server.Config; 0: the usual
 }
 
 // The speeds at which a day lasts 6 seconds and 1 second.
@@ -96,6 +97,7 @@ type demo struct {
 	clients map[string]*client.Client // by party
 	apps    map[string]*appsim.App
 	watch   *watch
+	outage  outage // with Once; set before the apps work
 
 	log      *os.File
 	stopHub  context.CancelFunc
@@ -165,6 +167,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 	cfg := server.DefaultConfig()
 	cfg.Listen, cfg.Data, cfg.AllowLoopback = d.o.Listen, filepath.Join(d.o.Data, "hub"), true
 	cfg.Service.Speed, cfg.Feed.DefaultSubjects = d.o.Speed, "ALL"
+	cfg.Feed.Redelivery = server.Duration(d.o.redelivery)
 	listed := d.world.listed()
 	cfg.Checks.Exempt = func(digits uint64) bool { return listed[digits] }
 	cfg.Limits.Shutdown = server.Duration(5 * time.Second)
@@ -220,7 +223,7 @@ func (d *demo) prepare(ctx context.Context) error {
 		return err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConns, transport.MaxIdleConnsPerHost, transport.Proxy = 256, 256, nil
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost, transport.Proxy = 512, 512, nil // every app may wait for SETs
 	for _, c := range clients {
 		d.clients[c.ID] = client.New(client.Options{URL: d.hub.URL, ID: c.ClientID, Secret: c.Secret,
 			HTTP: &http.Client{Transport: transport, Timeout: 2 * time.Minute}})
@@ -231,6 +234,7 @@ func (d *demo) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	d.hook.serveFeeds(d.endpoint)
 	if !d.mark.Contracts {
 		if err := contract(ctx, d.hub.Hub); err != nil {
 			return err
@@ -263,9 +267,14 @@ func (d *demo) work() {
 	}
 	pace := appsim.Pace{Day: d.hub.Hub.Durations().Day(), Holder: d.ledger.Holder, URL: d.hub.URL, Log: log}
 	for id, app := range d.apps {
-		if id != catalogue.Yours {
-			d.actors.Go(func() { app.Work(d.acting, d.clients[id], pace) })
+		if id == catalogue.Yours {
+			continue
 		}
+		pace := pace
+		if pace.PushTo, pace.Down = d.pushTo(app.Spec), d.down(id); pace.Down != nil {
+			pace.Patience = downPatience
+		}
+		d.actors.Go(func() { app.Work(d.acting, d.clients[id], pace) })
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/client"
+	"github.com/huanxin-platform/huanxin/internal/sandbox/appsim"
 	"github.com/huanxin-platform/huanxin/internal/sandbox/catalogue"
 )
 
@@ -34,7 +35,8 @@ const childData = "HUANXIN_TEST_DEMO_DATA"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childData); dir != "" {
-		err := Run(context.Background(), Options{Listen: "127.0.0.1:0", Data: dir, Out: os.Stdout, Err: io.Discard, people: testPeople})
+		err := Run(context.Background(), Options{Listen: "127.0.0.1:0", Data: dir, Out: os.Stdout, Err: io.Discard, people: testPeople,
+			redelivery: testRedelivery})
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -44,6 +46,8 @@ func TestMain(m *testing.M) {
 const (
 	testPeople = 60
 	patience   = 8 * time.Minute // for everything that a test waits for, with the race detector on a busy machine
+
+	testRedelivery = 2 * time.Second
 )
 
 func testContext(t *testing.T) context.Context {
@@ -55,7 +59,8 @@ func testContext(t *testing.T) context.Context {
 // still starts a world in which nobody acts.
 func still(t *testing.T, dir string) *demo {
 	t.Helper()
-	d, err := start(testContext(t), Options{Listen: "127.0.0.1:0", Data: dir, Still: true, Out: io.Discard, Err: io.Discard, people: testPeople})
+	d, err := start(testContext(t), Options{Listen: "127.0.0.1:0", Data: dir, Still: true, Out: io.Discard, Err: io.Discard, people: testPeople,
+		redelivery: testRedelivery})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -454,6 +459,62 @@ func TestAWorldSurvivesBeingKilled(t *testing.T) {
 			t.Errorf("rule %d: %v %v", v.rule, v.broken, err)
 		}
 	}
+	checkStreams(t, d)
+}
+
+// checkStreams lets the apps of a world that was killed work, and looks whether their streams go on where they were: each app has one, and
+// it tells it of every task that is open, so that none has to be found in the list.
+func checkStreams(t *testing.T, d *demo) {
+	t.Helper()
+	ctx := testContext(t)
+	d.work()
+	for _, a := range catalogue.Apps() {
+		streams, err := d.clients[a.ID].Streams(ctx)
+		must(t, err)
+		if want := 1 - bit(a.Behaviour == catalogue.Nobody); len(streams) != want {
+			t.Errorf("%s has %d streams", a.ID, len(streams))
+		}
+		if !hears(a) {
+			continue
+		}
+		for {
+			open, _, err := d.clients[a.ID].Tasks(ctx, "", 1000)
+			must(t, err)
+			seen, err := d.apps[a.ID].Worked(ctx)
+			must(t, err)
+			unknown := 0
+			for _, task := range open {
+				if !slices.ContainsFunc(seen, func(w appsim.Worked) bool { return w.Task == task.ID }) {
+					unknown++
+				}
+			}
+			if unknown == 0 {
+				break
+			}
+			if !pause(ctx, 50*time.Millisecond) {
+				t.Fatalf("%s: the feed has lost %d tasks of %d", a.ID, unknown, len(open))
+			}
+		}
+		if n, err := d.apps[a.ID].Untold(ctx); err != nil || n > 0 {
+			t.Errorf("%s found %d things in its list that the feed has not told it: %v", a.ID, n, err)
+		}
+	}
+	d.stopActs()
+	d.actors.Wait()
+	for id, app := range d.apps {
+		found, err := app.Findings(ctx)
+		must(t, err)
+		for _, f := range found {
+			t.Errorf("%s: rule %d: %s", id, f.Rule, f.What)
+		}
+	}
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // awaitRequest waits until somebody has asked for something in the world that runs in dir.
@@ -506,6 +567,7 @@ func TestOncePlaysAStoryAndTheRulesHold(t *testing.T) {
 		t.Errorf("%v\n%s\n%s", err, progress.String(), out.String())
 	}
 	for _, want := range []string{"ready http://127.0.0.1:", "SETTLED_WITH_EXCEPTIONS", "ABORTED", "CANCELLED", "choose_apps",
+		"✓ 事件流:", "✓ 灶膛外卖停机", "dead letters at the hub", "recycle-retracted", "unbind-cancelled",
 		"✓ 1 ", "✓ 2 ", "✓ 3 ", "✓ 4 ", "✓ 6 ", "✓ 8 "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output lacks %q", want)

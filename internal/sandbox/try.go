@@ -57,6 +57,13 @@ curl -sS -H "Authorization: Bearer $TOKEN" $HUB/v1/requests/$(jq -r .id request.
 curl -sS -H "Authorization: Bearer $(token yours)" "$HUB/v1/tasks?limit=10" | jq '.tasks[]|{id,kind,due_at}'`,
 		note: [2]string{"同一持号期每天只接受一个申请;换一位机主就把 .holders[0] 改成 .holders[1]。号码写在请求体里,从不写在网址里。",
 			"One request a day is accepted for a tenure: for another holder write .holders[1]. A number stands in the body, never in a URL."}},
+	{id: "feed",
+		title: [2]string{"订阅事件流", "Subscribe to the feed"},
+		text: [2]string{"给应用 yours 建一条流(标准 SSF 1.0),要一个验证事件,取来看,再确认收到。之后到上面替机主申请一次,再取,就有任务。说明在 docs/feed.md。",
+			"Make a stream for the app yours (the standard SSF 1.0), ask for a verification event, fetch it, and acknowledge it. Then make a request above and fetch again: there is a task. See docs/feed.md."},
+		shell: feedShell,
+		note: [2]string{"每次取都附上次的确认(ack);没确认的一分钟后再来。一个应用最多 5 条流;不要了就 curl -X DELETE。",
+			"Each fetch may acknowledge what came before (ack); what is not acknowledged comes again after a minute. An app may have 5 streams; curl -X DELETE takes one away."}},
 	{id: "check",
 		title: [2]string{"核验一个号码", "Check one number"},
 		text: [2]string{"这个号码的机主自某天以来换过吗?回答 UNKNOWN(不知道)时,光凭短信不能放行。",
@@ -124,3 +131,14 @@ BOUND=$(curl -sS -u "yours:$(secret yours)" -d grant_type=urn:ietf:params:oauth:
   -d "assertion=$HEAD.$CLAIMS.$SIGNATURE" $HUB/oauth2/token | jq -r .access_token)
 curl -sS -H "Authorization: Bearer $BOUND" -H 'Content-Type: application/json' \
   -d '{"specifiedDate":"2019-01-01"}' $HUB/number-recycling/v0.2/check`
+
+// feedShell makes a stream, or takes the one that is there, and reads it once. It stands in docs/feed.md, too.
+const feedShell = `TOKEN=$(token yours)
+feed() { curl -sS -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' "$@"; }
+feed $HUB/ssf/streams | jq -e '.[0]' > stream.json || feed -d '{"description":"mine"}' $HUB/ssf/streams > stream.json
+jq . stream.json
+POLL=$(jq -r .delivery.endpoint_url stream.json)
+jq '{stream_id,state:"hello"}' stream.json | feed -d @- $HUB/ssf/verify
+feed -d '{"returnImmediately":true}' $POLL > sets.json
+jq '.sets[]|split(".")[:2]|map(gsub("-";"+")|gsub("_";"/")|@base64d|fromjson)' sets.json   # header and claims of each
+jq '{ack:(.sets|keys),returnImmediately:true}' sets.json | feed -d @- $POLL | jq .`

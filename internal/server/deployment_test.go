@@ -40,11 +40,18 @@ func TestMain(m *testing.M) {
 }
 
 // place is where a hub listens and what its data are.
-type place struct{ Listen, OpsListen, Data, PostgresURLFile string }
+type place struct {
+	Listen, OpsListen, Data, PostgresURLFile string
+	Feed                                     bool // it tells receivers on this machine of every number, with short times
+}
 
 func (p place) config() server.Config {
 	cfg := server.DefaultConfig()
 	cfg.Listen, cfg.OpsListen, cfg.Data, cfg.PostgresURLFile = p.Listen, p.OpsListen, p.Data, p.PostgresURLFile
+	if p.Feed {
+		cfg.AllowLoopback = true
+		cfg.Feed = server.Feed{DefaultSubjects: "ALL", Redelivery: server.Duration(time.Second), PollWait: server.Duration(time.Second)}
+	}
 	return cfg
 }
 

@@ -41,6 +41,9 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 		`INSERT INTO streams SELECT i, 'client-' || i, 2, '', ''::bytea, 'null', '', '', 1, '', 0, 1, 0, 0 FROM generate_series(1, 100) i`,
 		fmt.Sprintf(`INSERT INTO stream_subjects SELECT ('lookup ' || i)::bytea, s, 1, i FROM generate_series(1, %d) i, generate_series(1, 3) s`, tasks),
 		`INSERT INTO stream_remains SELECT 3`,
+		`INSERT INTO stream_states SELECT i, 0, 1, ''::bytea, 1 FROM generate_series(1, 100) i`,
+		fmt.Sprintf(`INSERT INTO stream_signals SELECT i, i %% 100 + 1, 1, '', '', 1 FROM generate_series(1, %d) i`, tasks),
+		fmt.Sprintf(`INSERT INTO dead_letters SELECT i %% 100 + 1, i, '', '', 1, 1 FROM generate_series(1, %d) i`, tasks),
 		fmt.Sprintf(`UPDATE counters SET value = %d WHERE name = 'task'`, tasks),
 		// In the feed log stand the requests, then one batch of all events, most of which are told, then a batch of notes of all tasks.
 		fmt.Sprintf(`INSERT INTO feed_positions SELECT (i - 1) * %d + 1, 2, i, %[1]d FROM generate_series(1, %d) i`, perRequest, tasks/perRequest),
@@ -149,6 +152,25 @@ func TestHotStatementsUseTheirIndexesRightAfterABulkLoad(t *testing.T) {
 			_, err := tx.FeedSubjects(lookups)
 			return err
 		}},
+		{"an exchange", 7000, func(tx *store.Tx, i int) error {
+			id := huanxin.StreamID(i + 10)
+			_, _, err := tx.LockStreamState(id)
+			must(t, err)
+			signals, err := tx.Signals(id)
+			must(t, err)
+			must(t, tx.DeleteSignals(id, []int64{signals[0].ID}))
+			_, err = tx.StillOpen(some)
+			must(t, err)
+			return tx.SaveOutbox(id, []byte{1})
+		}},
+		{"SignalsAfter", 1200, func(tx *store.Tx, i int) error { _, err := tx.SignalsAfter(int64(tasks-1000), 1000); return err }},
+		{"DeadLetters", 500, func(tx *store.Tx, i int) error {
+			letters, err := tx.DeadLetters(huanxin.StreamID(i+10), 0, 100)
+			must(t, err)
+			must(t, tx.InsertDeadLetters(huanxin.StreamID(i+10), letters[:50]))
+			return tx.DeleteDeadLetters(huanxin.StreamID(i+10), []huanxin.FeedNo{letters[0].No})
+		}},
+		{"PushStreams", 500, func(tx *store.Tx, i int) error { _, err := tx.PushStreams(); return err }},
 		{"Sequence", 9000, func(tx *store.Tx, i int) error { _, err := tx.Sequence(1000); return err }},
 		{"RetractTasks", 1000, func(tx *store.Tx, i int) error {
 			return tx.RetractTasks([]huanxin.TenureID{huanxin.TenureID(i + 80)}, now)
@@ -199,7 +221,7 @@ func readFeed(tx *store.Tx, from int) error {
 	return err
 }
 
-const hot = `'tasks', 'requests', 'answers', 'events', 'numbers', 'clocks', 'listed', 'feed_positions', 'notices', 'task_notes', 'feed_waiting', 'stream_subjects', 'streams', 'stream_remains'`
+const hot = `'tasks', 'requests', 'answers', 'events', 'numbers', 'clocks', 'listed', 'feed_positions', 'notices', 'task_notes', 'feed_waiting', 'stream_subjects', 'streams', 'stream_remains', 'stream_states', 'stream_signals', 'dead_letters'`
 
 // work gives how often a large table was read as a whole, and how many index entries were read.
 func work(t *testing.T, db *sql.DB) (scans, reads int64) {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -159,5 +160,10 @@ func opened(t testing.TB, path string) *replica.Replica {
 func look(r *replica.Replica, digits ...uint64) []uint16 {
 	out := make([]uint16, len(digits))
 	r.Lookup(digits, out)
+	for i, d := range digits {
+		if one := r.Mark(d); one != out[i] {
+			panic(fmt.Sprint("alone it is ", one, ", not ", out[i]))
+		}
+	}
 	return out
 }

@@ -91,6 +91,10 @@ func readFooter(body io.ReaderAt, length int64) (size int64, jws string, err err
 // ErrRefused says that something is not a replica that can be trusted. The old one, if there is one, stays.
 var ErrRefused = errors.New("the replica is refused")
 
+// ErrFuture is ErrRefused for a replica that was made later than it is here. Either clock is wrong; if it is ours, nothing is as
+// young as it seems.
+var ErrFuture = fmt.Errorf("%w: its manifest is from the future: look at the clocks", ErrRefused)
+
 func refused(why string) error { return fmt.Errorf("%w: %s", ErrRefused, why) }
 
 // verify gives a manifest that one of the keys (a JSON Web Key Set) signed with ES256.

@@ -214,6 +214,21 @@ func (r *Replica) Lookup(digits []uint64, out []uint16) {
 	}
 }
 
+// Mark is Lookup of one number, for who has only one.
+func (r *Replica) Mark(digits uint64) uint16 {
+	if !r.uploaded {
+		return r.index.Value(digits)
+	}
+	if digits-awayFirst < mobileCount {
+		return uint16(huanxin.MarkNeverSeen)
+	}
+	mark := r.index.Value(digits)
+	if k := away(digits); k != 0 && mark == uint16(huanxin.MarkNeverSeen) {
+		return r.index.Value(k)
+	}
+	return mark
+}
+
 // Damaged reports whether damage was found so far: pull it again.
 func (r *Replica) Damaged() bool { return r.index.Damaged() }
 

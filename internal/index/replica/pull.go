@@ -133,7 +133,7 @@ func (p *pull) judge(m Manifest, size int64) error {
 	case issued.Before(p.began.Add(-skew)):
 		return refused("its manifest is an old one")
 	case issued.After(time.Now().Add(skew)):
-		return refused("its manifest is from the future: look at the clocks")
+		return ErrFuture
 	}
 	old, _, err := open(p.path)
 	if err != nil {

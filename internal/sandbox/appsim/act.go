@@ -15,7 +15,7 @@ func (a *App) unbind(ctx context.Context, t *task, b *binding, now time.Time) er
 	err := a.write(ctx, func(tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE bindings SET is_login_key = 0, is_recovery = 0, is_second_factor = 0, notify = 0,
 			discoverable = 0, stopped_at = NULL, stopped_by = NULL, detached_at = ?, detached_by = ?, restore_token = ?, restore_until = ?
-			WHERE id = ? AND detached_at IS NULL`, micros(now), t.id, rand.Text(), micros(now.Add(a.restore)), b.id)
+			WHERE id = ? AND detached_at IS NULL`, micros(now), t.id, rand.Text(), micros(now.Add(a.restoreFor)), b.id)
 		if err != nil {
 			return err
 		}

@@ -12,10 +12,12 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -27,13 +29,19 @@ import (
 type App struct {
 	Spec catalogue.App
 
-	path      string
-	highValue bool
-	hold      time.Duration
-	restore   time.Duration
+	path       string
+	highValue  bool
+	hold       time.Duration
+	restoreFor time.Duration
 
 	opening sync.Mutex
 	db      *sql.DB // nil until the first use
+
+	endpoint   atomic.Pointer[http.Handler]         // of pushes, while the app works
+	down       atomic.Pointer[func(time.Time) bool] // nil: never
+	unverified atomic.Int64
+	polled     atomic.Int64
+	came       atomic.Int64 // by push
 }
 
 // Open gives the app whose database is, or will be, DIR/ID.db. hold and restore are the service's, divided by the demo's
@@ -47,7 +55,7 @@ func Open(dir string, spec catalogue.App, hold, restore time.Duration) (*App, er
 		return nil, err
 	}
 	party := huanxin.Party{Class: spec.Class}
-	return &App{Spec: spec, path: path, highValue: party.HighValue(), hold: hold, restore: restore}, nil
+	return &App{Spec: spec, path: path, highValue: party.HighValue(), hold: hold, restoreFor: restore}, nil
 }
 
 // Path names the database file, for who wants to look.

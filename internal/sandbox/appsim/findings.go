@@ -3,6 +3,7 @@ package appsim
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -218,6 +219,59 @@ func (a *App) Removals(ctx context.Context) ([]Removal, error) {
 	}, `SELECT x.task, b.account, c.owner_key, b.number, u.bound_at, t.started_at, t.origin, x.at,
 		EXISTS (SELECT 1 FROM actions y WHERE y.task = x.task AND y.binding = x.binding AND y.what = 'restored')`+acts+`
 		JOIN accounts c ON c.id = b.account JOIN truth_bindings u ON u.binding = b.id WHERE x.what = 'unbound' ORDER BY x.no`)
+}
+
+// Heard is a SET that came by the feed.
+type Heard struct {
+	JTI, Txn string
+	Type     huanxin.EventType
+	Task     string // "" where it is about none
+	Reason   string
+	Pushed   bool // else polled
+	Times    int  // how often it came
+	At       time.Time
+	Done     bool // what follows from it was done
+}
+
+// Heard tells of every SET that came and was written down, in that order.
+func (a *App) Heard(ctx context.Context) ([]Heard, error) {
+	db, err := a.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rows(ctx, db, func(r *sql.Rows) (h Heard, err error) {
+		var uri string
+		var at int64
+		if err := r.Scan(&h.JTI, &h.Txn, &uri, &h.Task, &h.Reason, &h.Pushed, &h.Times, &at, &h.Done); err != nil {
+			return h, err
+		}
+		h.At = time.UnixMicro(at).UTC()
+		h.Type, err = huanxin.ParseEventType(uri)
+		return h, err
+	}, `SELECT jti, txn, type, task, reason, pushed, times, at, todo_at IS NULL FROM heard ORDER BY no`)
+}
+
+// Untold counts what the app found in its task list and the feed has not told it until now.
+func (a *App) Untold(ctx context.Context) (n int, err error) {
+	db, err := a.open(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return n, db.QueryRowContext(ctx, `SELECT count(*) FROM untold`).Scan(&n)
+}
+
+// Recycled says what the feed told last of a number and did not take back: reassigned, transferred, released, or nothing.
+func (a *App) Recycled(ctx context.Context, n huanxin.Number) (what string, err error) {
+	db, err := a.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	err = db.QueryRowContext(ctx, `SELECT what FROM recycled WHERE number = ? AND retracted_at IS NULL ORDER BY at DESC LIMIT 1`,
+		int64(n.Digits())).Scan(&what)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return what, err
 }
 
 // Nonsense counts what was sent that must be refused, and what of it the hub took all the same.

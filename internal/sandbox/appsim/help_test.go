@@ -35,6 +35,8 @@ type office struct {
 	spec    catalogue.App
 	hold    time.Duration
 	faults  *faults
+	pushTo  string
+	outage  func(time.Time) bool
 	*worker
 
 	numbers int
@@ -84,12 +86,12 @@ func (o *office) start() {
 	o.must(err)
 	o.t.Cleanup(func() { _ = a.Close() })
 	c := o.hub.Credentials(o.spec.ID)
-	o.worker = &worker{App: a, next: time.Now(), page: pageSize, pace: o.pace().withDefaults(),
-		hub: client.New(client.Options{URL: o.hub.URL, ID: c.ID, Secret: c.Secret, HTTP: &http.Client{Transport: o.faults}})}
+	o.worker = newWorker(a, client.New(client.Options{URL: o.hub.URL, ID: c.ID, Secret: c.Secret, HTTP: &http.Client{Transport: o.faults}}), o.pace().withDefaults())
+	o.worker.pace.Patience = 0 // see poll
 }
 
 func (o *office) pace() Pace {
-	return Pace{Day: 30 * time.Millisecond, Poll: 20 * time.Millisecond, Idle: 30 * time.Millisecond, URL: o.hub.URL,
+	return Pace{Day: 30 * time.Millisecond, Relist: time.Minute, NonsenseRelist: 20 * time.Millisecond, URL: o.hub.URL, PushTo: o.pushTo, Down: o.outage,
 		Holder: func(n huanxin.Number, _ time.Time) string { return holder(n) }}
 }
 
@@ -185,10 +187,10 @@ func bound(truth time.Time, known When) func(*Account) {
 // belongsToTheHolder makes the account the present holder's.
 func belongsToTheHolder(c *Account) { c.Owner = holder(c.Number) }
 
-// poll is one round.
+// poll is one round that begins with the task list, of which nothing is left to the feed.
 func (o *office) poll() {
 	o.t.Helper()
-	o.must(o.round(o.t.Context(), true))
+	o.must(o.round(o.t.Context(), true)) // without patience
 }
 
 // work polls until nothing is planned here any more.

@@ -31,6 +31,7 @@ type task struct {
 	reviewed           bool
 	outcome, reason    string
 	next, sentAt       time.Time // zero: never, not yet
+	closedAs           string    // why it was closed just now
 }
 
 // known reports whether the tenure's start and origin are.
@@ -70,21 +71,16 @@ func (a *App) tasks(ctx context.Context, where string, args ...any) ([]*task, er
 	return rows(ctx, db, scanTask, `SELECT `+taskColumns+` FROM tasks WHERE `+where+` ORDER BY no`, args...)
 }
 
-// add writes a task down when it is seen first. next is when to work it; zero: never.
-func (a *App) add(ctx context.Context, in *client.Task, now, next time.Time) (*task, error) {
+// add writes a task down, unless it is known. next is when to work it; zero: never.
+func add(ctx context.Context, tx *sql.Tx, in *client.Task, now, next time.Time) error {
 	number, err := huanxin.ParseNumber(in.Number)
 	if err != nil {
-		return nil, fmt.Errorf("task %s: %w", in.ID, err)
+		return fmt.Errorf("task %s: %w", in.ID, err)
 	}
-	t := &task{id: in.ID, tenure: in.Tenure.ID, digest: in.Digest, number: number, started: in.Tenure.StartedAt.UTC(),
-		origin: in.Tenure.Origin, phase: waiting}
-	t.kind, _ = huanxin.ParseTaskKind(in.Kind)
-	return t, a.write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tasks (id, kind, number, tenure, started_at, origin, digest, due_at, seen_at, phase, next_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, t.id, in.Kind, int64(number.Digits()), t.tenure, micros(t.started), t.origin, t.digest,
-			micros(in.DueAt), micros(now), string(waiting), micros(next))
-		return err
-	})
+	_, err = tx.ExecContext(ctx, `INSERT INTO tasks (id, kind, number, tenure, started_at, origin, digest, due_at, seen_at, phase, next_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`, in.ID, in.Kind, int64(number.Digits()), in.Tenure.ID,
+		micros(in.Tenure.StartedAt), in.Tenure.Origin, in.Digest, micros(in.DueAt), micros(now), string(waiting), micros(next))
+	return err
 }
 
 // wake sets when a task is worked again; zero: never.

@@ -2,6 +2,7 @@ package appsim
 
 import (
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -12,9 +13,15 @@ import (
 type Pace struct {
 	// Day is how long a day of the service lasts: 24 hours divided by the demo's speed. It must be set.
 	Day time.Duration
-	// Poll is the time from one poll to the next while there is work, Idle while there is none; both in real time.
-	// Zero: 1 s and 1.5 s, because a task is to be delivered within 2 s at any speed.
-	Poll, Idle time.Duration
+	// PushTo is the URL at which the app's ServeHTTP answers: the app's SETs are pushed there. Empty: it polls for them.
+	PushTo string
+	// Down reports whether the app is down at a time: it does nothing then, and its endpoint answers nothing. nil: it never is.
+	Down func(time.Time) bool
+	// Relist is how often, in real time, the app looks at its task list, to be sure that its stream told it all, and Patience how long the
+	// feed has then to tell it after all. Zero: 30 s, and 90 s, since what an app that was killed did not acknowledge comes again after a
+	// minute. NonsenseRelist is how often the app of nonsense does, which has no better
+	// way. Zero: 1 s.
+	Relist, Patience, NonsenseRelist time.Duration
 	// Timeout bounds one call of the hub. Zero: 15 s.
 	Timeout time.Duration
 	// Holder is the truth of who held a number at a time: what a person at the company finds out, and who opens a link.
@@ -33,13 +40,23 @@ func (p Pace) withDefaults() Pace {
 		}
 	}
 	set(&p.Day, 24*time.Hour)
-	set(&p.Poll, time.Second)
-	set(&p.Idle, 1500*time.Millisecond)
+	set(&p.Relist, 30*time.Second)
+	set(&p.Patience, 90*time.Second)
+	set(&p.NonsenseRelist, time.Second)
 	set(&p.Timeout, 15*time.Second)
 	if p.Log == nil {
 		p.Log = slog.New(slog.DiscardHandler)
 	}
 	return p
+}
+
+// again is how long it is until the task list is looked at again, spread so that 239 apps do not come at once.
+func (p *Pace) again(b catalogue.Behaviour) time.Duration {
+	d := p.Relist
+	if b == catalogue.Nonsense {
+		d = p.NonsenseRelist
+	}
+	return time.Duration((0.8 + 0.2*rand.Float64()) * float64(d))
 }
 
 // days gives so many days of the service, real.

@@ -130,3 +130,48 @@ CREATE TABLE IF NOT EXISTS nonsense (
 	at    INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS nonsense_task ON nonsense (task);
+
+-- The app's stream at the hub: id is empty until it is made, authorization is what every push must carry. listed: the tasks of
+-- before the stream was made are known here.
+CREATE TABLE IF NOT EXISTS stream (
+	only_one      INTEGER PRIMARY KEY CHECK (only_one = 1),
+	id            TEXT NOT NULL,
+	authorization TEXT NOT NULL,
+	listed        INTEGER NOT NULL
+) STRICT;
+
+-- What was heard by the feed, each SET once however often it came, written down before it is acknowledged.
+CREATE TABLE IF NOT EXISTS heard (
+	no      INTEGER PRIMARY KEY,
+	jti     TEXT NOT NULL UNIQUE,
+	type    TEXT NOT NULL,
+	txn     TEXT NOT NULL,
+	task    TEXT NOT NULL, -- '' where it is about none
+	reason  TEXT NOT NULL,
+	pushed  INTEGER NOT NULL,
+	times   INTEGER NOT NULL,
+	at      INTEGER NOT NULL,
+	last_at INTEGER NOT NULL,
+	todo_at INTEGER -- when what follows from it is to be done here; NULL: nothing does, or all was done
+) STRICT;
+CREATE INDEX IF NOT EXISTS heard_todo ON heard (todo_at) WHERE todo_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS heard_txn ON heard (txn);
+
+-- Numbers whose holder changed or gave them up, as the feed told: what a login page would look at.
+CREATE TABLE IF NOT EXISTS recycled (
+	jti          TEXT PRIMARY KEY,
+	number       INTEGER NOT NULL,
+	what         TEXT NOT NULL CHECK (what IN ('reassigned', 'transferred', 'released')),
+	started_at   INTEGER, -- of the tenure, where the contract grants it
+	at           INTEGER NOT NULL,
+	retracted_at INTEGER -- it was taken back
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS recycled_number ON recycled (number);
+
+-- What the app found in its task list and the feed had not told it. It goes when the feed tells it after all.
+CREATE TABLE IF NOT EXISTS untold (
+	task TEXT NOT NULL,
+	type TEXT NOT NULL, -- of the SET that is wanting
+	at   INTEGER NOT NULL,
+	PRIMARY KEY (task, type)
+) STRICT, WITHOUT ROWID;

@@ -1,12 +1,14 @@
 package appsim
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -14,39 +16,76 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/sandbox/catalogue"
 )
 
-// Work polls the hub and works the app's tasks by its behaviour until ctx is done. Nothing that the hub does ends it: it waits
-// and goes on. What it decided and did is in the database before the hub is told, so a crash repeats an answer, never an act.
+// Work works the app's tasks by its behaviour until ctx is done: those that its stream tells of, and once, when the stream is made, those
+// that its list has from before. Nothing that the hub does ends it: it waits and goes on. What it heard, decided and did is in the
+// database before the hub is told, so a crash repeats an answer, never an act.
 func (a *App) Work(ctx context.Context, hub *client.Client, pace Pace) {
 	pace = pace.withDefaults()
-	if a.Spec.Behaviour == catalogue.Dead || a.Spec.Behaviour == catalogue.Nobody {
+	w := newWorker(a, hub, pace)
+	switch a.Spec.Behaviour {
+	case catalogue.Dead: // it has a stream that nobody polls
+		for failures := 1; ; failures++ {
+			if _, err := w.subscribe(ctx); err == nil || !sleep(ctx, backoff(failures, err)) {
+				break
+			}
+		}
+		<-ctx.Done()
+		return
+	case catalogue.Nobody:
 		<-ctx.Done()
 		return
 	}
-	w := &worker{App: a, hub: hub, pace: pace, page: pageSize, next: time.Now()} // what a former process left may wait
-	failures := 0
-	pause := time.Duration(part("spread", a.Spec.ID) * float64(pace.Poll)) // 239 apps do not poll at once
-	for poll := time.Now().Add(pause); ; {
-		if !sleep(ctx, time.Until(earlier(poll, w.next))) {
-			return
-		}
-		polling := !time.Now().Before(poll)
-		err := w.round(ctx, polling)
+	if pace.Down != nil {
+		a.down.Store(&pace.Down)
+	}
+	defer a.endpoint.Store(nil)
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	listening.Go(func() { w.listen(ctx) })
+	w.untilDone(ctx)
+}
+
+// untilDone goes from one thing to be done to the next.
+func (w *worker) untilDone(ctx context.Context) {
+	for failures := 0; w.wait(ctx); {
+		err := w.round(ctx, !time.Now().Before(w.relist))
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil:
-			failures++
-			pause = backoff(failures, err)
-			pace.Log.Debug("the hub could not be worked with", "app", a.Spec.ID, "error", err, "again_in", pause)
-			w.next, poll = time.Time{}, time.Now().Add(pause)
-		case polling:
+		case err == nil:
 			failures = 0
-			if pause = pace.Idle; w.found > 0 {
-				pause = pace.Poll
-			}
-			poll = time.Now().Add(time.Duration((0.9 + 0.2*rand.Float64()) * float64(pause)))
+			continue
+		}
+		failures++
+		pause := backoff(failures, err)
+		w.pace.Log.Debug("the hub could not be worked with", "app", w.Spec.ID, "error", err, "again_in", pause)
+		if !sleep(ctx, pause) {
+			return
+		}
+		w.next = time.Now()
+	}
+}
+
+// wait waits until there is something to do, and reports whether there is any more to do after it. While the app is down nothing is done.
+func (w *worker) wait(ctx context.Context) bool {
+	for w.pace.Down != nil && w.pace.Down(time.Now()) {
+		if !sleep(ctx, 50*time.Millisecond) {
+			return false
 		}
 	}
+	t := time.NewTimer(time.Until(earlier(w.relist, w.next)))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+	case <-w.bell:
+		w.next = time.Now()
+		if w.unlisted.Load() {
+			w.relist = w.next
+		}
+	}
+	return true
 }
 
 const (
@@ -83,48 +122,50 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// worker is an app at work.
+// worker is an app at work. What it hears is written down by others meanwhile; all else is done by one after the other.
 type worker struct {
 	*App
-	hub   *client.Client
-	pace  Pace
-	next  time.Time // when there is something to do that needs no poll; zero: nothing is known of
-	page  int       // tasks or answers in one call
-	found int       // tasks that the last poll listed
-	quiet bool      // nothing is open here that the last poll did not find, and it found nothing
+	hub  *client.Client
+	pace Pace
+	bell chan struct{} // rung when there is something to do
+
+	next   time.Time            // when there is something to do; zero: nothing is known of
+	relist time.Time            // when the task list is looked at
+	page   int                  // tasks or answers in one call
+	doubts map[string]time.Time // differences between the list and what is known here, by task: since when
+
+	unlisted atomic.Bool // the list was not looked at yet for what is older than the stream
+	restless atomic.Bool // something may be open here, or the last list had something
 
 	babbled int // nonsense that was sent
+}
+
+func newWorker(a *App, hub *client.Client, pace Pace) *worker {
+	w := &worker{App: a, hub: hub, pace: pace, bell: make(chan struct{}, 1), page: pageSize, next: time.Now(), // what a former process left
+		doubts: map[string]time.Time{}}
+	w.restless.Store(true)
+	w.relist = time.Now().Add(w.pace.again(a.Spec.Behaviour))
+	return w
 }
 
 // now is the time as exactly as the database keeps it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// round polls, if it is time, works what is due here, and answers. The database is asked only if there may be something.
-func (w *worker) round(ctx context.Context, poll bool) error {
-	var listed []client.Task
-	if poll {
-		var err error
-		if listed, err = w.list(ctx); err != nil {
+// round looks at the task list, if it is time, does what follows from what was heard, works what is due here, and answers. The
+// database is asked only if there may be something.
+func (w *worker) round(ctx context.Context, list bool) error {
+	if list {
+		if err := w.look(ctx); err != nil {
 			return err
-		}
-		w.found = len(listed)
-		if err := w.take(ctx, listed); err != nil {
-			return err
-		}
-		if w.Spec.Behaviour == catalogue.Nonsense {
-			if err := w.babble(ctx, listed); err != nil {
-				return err
-			}
 		}
 	}
-	if len(listed) == 0 && (w.next.IsZero() || time.Now().Before(w.next)) {
+	if w.next.IsZero() || time.Now().Before(w.next) {
 		return nil
 	}
-	if err := w.workDue(ctx); err != nil {
-		return err
-	}
-	if err := w.send(ctx); err != nil {
-		return err
+	for _, step := range []func(context.Context) error{w.follow, w.workDue, w.send} {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
 	return w.plan(ctx)
 }
@@ -136,113 +177,23 @@ func (w *worker) plan(ctx context.Context) error {
 		return err
 	}
 	var next sql.NullInt64
-	err = db.QueryRowContext(ctx, `SELECT min(next_at) FROM tasks WHERE next_at IS NOT NULL`).Scan(&next)
+	err = db.QueryRowContext(ctx, `SELECT min(at) FROM (SELECT min(next_at) AS at FROM tasks WHERE next_at IS NOT NULL
+		UNION ALL SELECT min(todo_at) FROM heard WHERE todo_at IS NOT NULL)`).Scan(&next)
 	w.next = instant(next)
 	return err
 }
 
-const pageSize = 500
-
-// list gives all open tasks.
-func (w *worker) list(ctx context.Context) (all []client.Task, err error) {
-	for after := ""; ; {
-		var page []client.Task
-		err := w.call(ctx, func(ctx context.Context) (err error) {
-			page, after, err = w.hub.Tasks(ctx, after, w.page)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		if all = append(all, page...); len(page) < w.page {
-			return all, nil
-		}
-	}
-}
-
-func (w *worker) call(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, w.pace.Timeout)
-	defer cancel()
-	return f(ctx)
-}
-
-// take compares what the hub lists with what is known here: new tasks are written down, answers that are asked for again are
-// sent again, and what is open only here is read again, to learn whether it was taken back.
-func (w *worker) take(ctx context.Context, listed []client.Task) error {
-	if len(listed) == 0 && w.quiet {
-		return nil
-	}
-	here, err := w.known(ctx, listed)
-	if err != nil {
-		return err
-	}
-	for i := range listed {
-		t := here[listed[i].ID]
-		delete(here, listed[i].ID)
-		switch {
-		case t == nil:
-			err = w.see(ctx, &listed[i])
-		case listed[i].State == huanxin.TaskDelivered.String() && !t.sentAt.IsZero() && t.phase != closed:
-			err = w.askedAgain(ctx, t, now(), w.pace.looks(t.id, huanxin.ActionRequired, now()))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	for _, t := range here {
-		if err := w.missing(ctx, t); err != nil {
-			return err
-		}
-	}
-	w.quiet = len(listed) == 0 && len(here) == 0
-	return nil
-}
-
-// known gives the tasks here that are listed or not ended, by id.
-func (w *worker) known(ctx context.Context, listed []client.Task) (map[string]*task, error) {
-	ids := make([]string, len(listed))
-	for i := range listed {
-		ids[i] = listed[i].ID
-	}
-	list, err := json.Marshal(ids)
-	if err != nil {
-		return nil, err
-	}
-	found, err := w.tasks(ctx, `phase IN ('waiting', 'standing') OR id IN (SELECT value FROM json_each(?))`, string(list))
-	here := make(map[string]*task, len(found))
-	for _, t := range found {
-		here[t.id] = t
-	}
-	return here, err
-}
-
-// see writes down a new task. At a high-value app the number stops at once being a key of what will be unbound.
-func (w *worker) see(ctx context.Context, in *client.Task) error {
-	at := now()
-	ready := w.pace.ready(w.Spec.Behaviour, in.ID, at, in.DueAt)
-	t, err := w.add(ctx, in, at, ready)
-	if err != nil || !w.highValue || t.kind != huanxin.Unbind || ready.IsZero() {
-		return err
-	}
-	_, final, err := w.consider(ctx, t, at)
-	if err == nil && final.After(ready) {
-		err = w.wake(ctx, t, final)
-	}
-	return err
-}
-
-// missing looks at a task that the hub no longer lists.
+// missing looks at a task that the hub no longer lists, or says is over.
 func (w *worker) missing(ctx context.Context, t *task) error {
 	again, why, err := w.readAgain(ctx, t)
 	switch {
 	case err != nil:
 		return err
-	case why != "":
-		return w.App.close(ctx, t, why, now())
-	case again.State == huanxin.TaskExpired.String() && t.next.IsZero():
-		return w.App.close(ctx, t, again.State, now())
+	case why == "" && (again.State != huanxin.TaskExpired.String() || !t.next.IsZero()):
+		return nil // open after all, or expired: an answer after that is taken, late
 	}
-	return nil // open after all, or expired: an answer after that is taken, late
+	t.closedAs = cmp.Or(why, again.State)
+	return w.App.close(ctx, t, t.closedAs, now())
 }
 
 // readAgain reads a task again, and says why nothing may be done for it: cancelled, aborted, stale, answered by others.

@@ -91,7 +91,7 @@ func TestNobodyWorksForTheDeadAndForTheVisitor(t *testing.T) {
 		stop := o.running()
 		sleep(t.Context(), 100*time.Millisecond)
 		stop()
-		if calls := o.faults.count(""); calls != 0 {
+		if calls := o.faults.count("GET /v1") + o.faults.count("POST /ssf/poll"); calls != 0 {
 			t.Errorf("%s: %d calls", b, calls)
 		}
 	}
@@ -179,7 +179,7 @@ func TestAHubInTroubleIsWaitedFor(t *testing.T) {
 			stop := o.running()
 			eventually(t, "the task is answered", func() bool { return o.final(task) })
 			stop()
-			if len(fails) != 4 { // the token, the list, the task read again, the answers
+			if len(fails) != 6 { // the token, the streams, the list, the poll, the task read again, the answers
 				t.Errorf("calls: %v", fails)
 			}
 			if w := o.worked(task); w.Unbound != 1 {
