@@ -13,6 +13,7 @@ import (
 )
 
 func TestOurAgentPassesByPoll(t *testing.T) {
+	t.Parallel()
 	c := newCompany(t, nil)
 	rep, by := judged(t, c.options())
 	fails(t, rep)
@@ -40,6 +41,7 @@ func TestOurAgentPassesByPoll(t *testing.T) {
 }
 
 func TestOurAgentPassesByPush(t *testing.T) {
+	t.Parallel()
 	secret := filepath.Join(t.TempDir(), "authorization")
 	if err := os.WriteFile(secret, []byte("Bearer of-a-test"), 0o600); err != nil {
 		t.Fatal(err)

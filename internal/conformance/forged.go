@@ -147,7 +147,7 @@ func (r *run) forged(ctx context.Context, l *line, x forgery) finding {
 	case got.taken:
 		return failed(expected, say("当作真的收下了", "it is taken as genuine"))
 	case got.refused == "":
-		return failed(expected, say("%s 内既没有收下也没有拒绝", "neither taken nor refused within %s", r.o.Within))
+		return failed(expected, say("%s 内既没有收下也没有拒绝", "neither taken nor refused within %s", max(r.o.Within, handFor)))
 	case got.status != 0 && got.status != http.StatusBadRequest:
 		return failed(expected, say("答了状态 %d:枢纽会当作故障而一直重发", "it answers with status %d, which the hub takes for a failure and repeats", got.status))
 	}

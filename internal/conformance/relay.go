@@ -23,7 +23,10 @@ type relay struct {
 	key string   // the authorization header that the company wants to see
 }
 
-const pushTime = 15 * time.Second
+const (
+	pushTime = 15 * time.Second
+	noAnswer = "no answer"
+)
 
 // redirect changes the endpoint in a stream's configuration into the relay's.
 func (l *relay) redirect(body []byte) []byte {
@@ -134,7 +137,7 @@ func (l *relay) post(ctx context.Context, to, token, authorization string) (p pu
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(token))
 	if err != nil {
-		return pushed{refused: "no answer"}
+		return pushed{refused: noAnswer}
 	}
 	req.Header.Set("Content-Type", "application/secevent+jwt")
 	req.Header.Set("Accept", "application/json")
@@ -143,7 +146,7 @@ func (l *relay) post(ctx context.Context, to, token, authorization string) (p pu
 	}
 	resp, err := l.web.Do(req)
 	if err != nil {
-		return pushed{refused: "no answer"}
+		return pushed{refused: noAnswer}
 	}
 	defer resp.Body.Close()
 	p.body, _ = io.ReadAll(io.LimitReader(resp.Body, 1<<16))
@@ -170,7 +173,7 @@ func (l *relay) post(ctx context.Context, to, token, authorization string) (p pu
 func (l *relay) again(ctx context.Context, token string, authorized bool) pushed {
 	to, ok := l.endpoint("0")
 	if !ok {
-		return pushed{refused: "no answer"}
+		return pushed{refused: noAnswer}
 	}
 	l.mu.Lock()
 	key := l.key

@@ -75,8 +75,24 @@ type reaction struct {
 	status  int // of a push
 }
 
+// handAgain is after how long a SET is given once more that was neither taken nor refused; handFor is how long that is tried at least:
+// a company may look for a new key of the hub's only so often.
+const (
+	handAgain = 1500 * time.Millisecond
+	handFor   = 12 * time.Second
+)
+
 // hand gives the company a SET as the hub would, and waits for what it makes of it. forged: the hub knows nothing of it.
-func (r *run) hand(ctx context.Context, s *told, forged bool) reaction {
+func (r *run) hand(ctx context.Context, s *told, forged bool) (out reaction) {
+	for end := time.Now().Add(max(r.o.Within, handFor)); ; {
+		out = r.handOnce(ctx, s, forged)
+		if out.taken || out.refused != "" && out.status < 500 && out.refused != noAnswer || time.Now().After(end) || !pause(ctx, handAgain/2) {
+			return out
+		}
+	}
+}
+
+func (r *run) handOnce(ctx context.Context, s *told, forged bool) reaction {
 	if r.front.mode() == "push" {
 		r.ear.handedOut(s)
 		p := r.front.relay.again(ctx, s.token, true)
@@ -86,7 +102,7 @@ func (r *run) hand(ctx context.Context, s *told, forged bool) reaction {
 	before := r.ear.acks(s.jti)
 	r.front.addToPoll(s, forged)
 	var out reaction
-	r.ear.until(ctx, r.o.Within, func() bool {
+	r.ear.until(ctx, 2*handAgain, func() bool {
 		known := r.ear.sets[s.jti]
 		if known == nil {
 			return false
