@@ -119,19 +119,42 @@ func WriteCSV(w io.Writer, accounts []*Account) error {
 	return out.Error()
 }
 
-// WriteSQL writes the company's own statements once for every account, with the values in the place of :names. They are of letters,
-// digits, dashes and colons that were made here, so that quoting them is safe in every database.
-func WriteSQL(w io.Writer, template string, accounts []*Account) error {
+// SQL gives the company's own statements for every account, with the values in the place of :names. They are of letters, digits, dashes
+// and colons that were made here, so that quoting them is safe in every database.
+func SQL(template string, accounts []*Account) (out []string, err error) {
 	for _, a := range accounts {
 		text, err := fill(template, a.values())
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if _, err := fmt.Fprintf(w, "%s;\n", strings.TrimRight(strings.TrimSpace(text), ";")); err != nil {
-			return err
+		out = append(out, Split(text)...)
+	}
+	return out, nil
+}
+
+// Split cuts a text at the semicolons outside of quotes.
+func Split(text string) (out []string) {
+	quote, start := byte(0), 0
+	add := func(s string) {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
 		}
 	}
-	return nil
+	for i := range len(text) {
+		switch c := text[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '\'' || c == '"' || c == '`':
+			quote = c
+		case c == ';':
+			add(text[start:i])
+			start = i + 1
+		}
+	}
+	add(text[start:])
+	return out
 }
 
 // fill puts values in the place of :names, outside of quotes.

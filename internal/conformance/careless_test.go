@@ -54,6 +54,7 @@ func newReceiver(t *testing.T, push bool, faults ...string) (*receiver, conforma
 	o.Connect, o.Within, o.Quiet = 10*time.Second, 4*time.Second, 700*time.Millisecond
 	o.Without = []string{conformance.FactClass}
 	o.Inspector = r
+	o.Seed = func(context.Context) error { return r.load(o.Dir) }
 	o.Start = func(context.Context) error { return r.start(o, push) }
 	t.Cleanup(func() {
 		if r.stop != nil {
@@ -107,9 +108,6 @@ func (r *receiver) load(dir string) error {
 }
 
 func (r *receiver) start(o conformance.Options, push bool) error {
-	if err := r.load(o.Dir); err != nil {
-		return err
-	}
 	secret, err := os.ReadFile(filepath.Join(o.Dir, conformance.SecretFile))
 	if err != nil {
 		return err
@@ -391,6 +389,16 @@ func TestACompanyThatNeverComesIsToldWhereTheHubIs(t *testing.T) {
 	o.Start, o.Connect = nil, 300*time.Millisecond
 	rep, by := judged(t, o)
 	if rep.OK() || by["connect"].Outcome != conformance.Failed || !strings.Contains(by["connect"].Fix.En, o.Listen) {
+		t.Errorf("%+v", rep.Results)
+	}
+}
+
+func TestAccountsThatAreNotThereAreNoticedBeforeAnythingElse(t *testing.T) {
+	t.Parallel()
+	_, o := newReceiver(t, false)
+	o.Seed = nil
+	rep, by := judged(t, o)
+	if rep.OK() || len(rep.Results) != 1 || by["seed"].Outcome != conformance.Failed || by["seed"].Fix == nil {
 		t.Errorf("%+v", rep.Results)
 	}
 }

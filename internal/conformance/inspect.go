@@ -83,8 +83,34 @@ const inspectTime = 10 * time.Second
 // drivers are those of database/sql by the words of the agent's configuration.
 var drivers = map[string]string{"postgres": "pgx", "mysql": "mysql", "sqlite": "sqlite"}
 
+// Database is the company's, for tests.
+type Database struct{ db *sql.DB }
+
+// Close gives it back.
+func (d *Database) Close() error { return d.db.Close() }
+
+// Inspector asks it by a statement.
+func (d *Database) Inspector(statement string) Inspector {
+	return &SQLInspector{DB: d.db, Statement: statement}
+}
+
+// Do does statements, all or none.
+func (d *Database) Do(ctx context.Context, statements []string) error {
+	tx, err := d.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, q := range statements {
+		if _, err := tx.ExecContext(ctx, q); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
 // OpenDatabase opens the company's database for tests. What is wrong with the dsn is said without it.
-func OpenDatabase(driver, dsn string) (*sql.DB, error) {
+func OpenDatabase(driver, dsn string) (*Database, error) {
 	name, ok := drivers[driver]
 	if !ok {
 		return nil, fmt.Errorf("%q is not postgres, mysql or sqlite", driver)
@@ -99,7 +125,7 @@ func OpenDatabase(driver, dsn string) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the dsn cannot be read")
 	}
-	return db, nil
+	return &Database{db}, nil
 }
 
 // SQLInspector asks the company's database by a statement with :account, :number and the other names of accounts.csv. It gives one

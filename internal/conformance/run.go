@@ -102,6 +102,15 @@ func Run(ctx context.Context, o Options) (rep *Report, err error) {
 		return nil, err
 	}
 	rep = r.newReport()
+	if bad := r.unseeded(ctx); bad != nil {
+		rep.add(*bad)
+		return rep, ctx.Err()
+	}
+	if o.Start != nil {
+		if err := o.Start(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if !r.connected(ctx) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -128,14 +137,34 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	r.o.Say(say("枢纽:%s,客户端 %s;账号 %d 个:%s", "hub: %s, client %s; %d accounts: %s", r.hub.URL, r.o.ClientID, len(r.plan.accounts), filepath.Join(r.o.Dir, AccountsFile)))
-	for _, f := range []func(context.Context) error{r.o.Seed, r.o.Start} {
-		if f != nil {
-			if err := f(ctx); err != nil {
-				return err
-			}
-		}
+	if r.o.Seed != nil {
+		return r.o.Seed(ctx)
 	}
 	return nil
+}
+
+// unseeded looks whether the accounts are there as they were written; a finding says that they are not.
+func (r *run) unseeded(ctx context.Context) *Result {
+	var missing []string
+	var why Text
+	for _, a := range r.plan.accounts {
+		s, ok, failure := r.see(ctx, a)
+		if failure != "" {
+			why = say("%s", "%s", failure)
+		}
+		if r.o.Inspector != nil && (!ok || !s.IsKey) {
+			missing = append(missing, a.Name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	s := scenario{code: "seed", rule: "§6", title: say("账号已经建好", "The accounts are there"), why: say("没有账号就看不出什么", "nothing can be seen without them"),
+		fix: say("按 %s 建账号;--inspect 对每个账号都应说号码是它的钥匙", "make the accounts of %s; --inspect says of each that the number is its key", AccountsFile)}
+	f := failed(say("%d 个账号都在,号码都是钥匙", "all %d accounts are there, and each number is a key", len(r.plan.accounts)),
+		say("%d 个不是,例如 %s", "%d are not, such as %s", len(missing), missing[0]).and(why))
+	out := s.result(f, 0)
+	return &out
 }
 
 func (r *run) write() error {
@@ -156,11 +185,11 @@ func (r *run) write() error {
 	}
 	files[AccountsFile] = csv.String()
 	if r.o.SeedSQL != "" {
-		var sql strings.Builder
-		if err := WriteSQL(&sql, r.o.SeedSQL, r.plan.accounts); err != nil {
+		all, err := SQL(r.o.SeedSQL, r.plan.accounts)
+		if err != nil {
 			return err
 		}
-		files[SQLFile] = sql.String()
+		files[SQLFile] = strings.Join(all, ";\n") + ";\n"
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(r.o.Dir, name), []byte(text), 0o600); err != nil {
