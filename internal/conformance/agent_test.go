@@ -56,3 +56,46 @@ func TestOurAgentPassesByPush(t *testing.T) {
 		t.Errorf("delivery by %s, forged-sender %s", rep.Delivery, by["forged-sender"].Outcome)
 	}
 }
+
+// TestOurAgentPassesByListing where there is nothing to be said of events.
+func TestOurAgentPassesByListing(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t, func(cfg *agent.Config) {
+		cfg.Delivery = agent.DeliveryConfig{Mode: "list", ListEvery: agent.Duration(200 * time.Millisecond)}
+	})
+	rep, by := judged(t, c.options())
+	fails(t, rep)
+	if rep.Delivery != "list" || by["duplicates"].Outcome != conformance.Skipped || by["cancelled"].Outcome != conformance.Passed {
+		t.Errorf("%s, %s, %s", rep.Delivery, by["duplicates"].Outcome, by["cancelled"].Outcome)
+	}
+}
+
+// TestOurAgentPassesAsAnAppOfHighValue that unbinds nothing within the run.
+func TestOurAgentPassesAsAnAppOfHighValue(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t, nil)
+	o := c.options()
+	o.Class, o.Without = "payment", []string{conformance.FactClass}
+	rep, by := judged(t, o)
+	fails(t, rep)
+	if by["row-7"].Outcome != conformance.Passed || by["high-value"].Outcome != conformance.Passed || by["read-again"].Outcome != conformance.Skipped {
+		t.Errorf("%s, %s, %s", by["row-7"].Outcome, by["high-value"].Outcome, by["read-again"].Outcome)
+	}
+}
+
+// TestACompanyIsJudgedByWhatItKeeps: without proofs nothing is unbound, and that is right.
+func TestACompanyIsJudgedByWhatItKeeps(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t, nil)
+	c.config.SQL.Find = "SELECT rowid AS binding, user AS account, bound_at FROM phones WHERE number = :number_national AND active = 1"
+	o := c.options()
+	o.Without = conformance.Facts
+	rep, by := judged(t, o)
+	fails(t, rep)
+	if by["row-7"].Outcome != conformance.Passed || !strings.Contains(by["row-7"].Expected.En, "confirm_own_account") || by["row-2"].Outcome != conformance.Skipped {
+		t.Errorf("%+v", by["row-7"])
+	}
+	if n := c.unbound(); n > 0 {
+		t.Errorf("%d accounts were unbound", n)
+	}
+}

@@ -179,3 +179,9 @@ func noNumber(t testing.TB, text string) {
 		t.Errorf("a number is in %s", text[max(0, i-40):min(len(text), i+40)])
 	}
 }
+
+func (c *company) unbound() (n int) {
+	c.Helper()
+	c.must(c.db.QueryRow(`SELECT sum(unbound) FROM phones`).Scan(&n))
+	return n
+}

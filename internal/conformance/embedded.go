@@ -9,8 +9,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// signEmbedded signs claims with a new key, and puts its public half into the header.
-func signEmbedded(claims map[string]any) (string, error) {
+// signEmbedded signs claims with a new key, and puts its public half into the header, under the id of the hub's own key.
+func signEmbedded(claims map[string]any, kid string) (string, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return "", err
@@ -19,7 +19,7 @@ func signEmbedded(claims map[string]any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{EmbedJWK: true}).WithType(setType))
+	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{EmbedJWK: true}).WithType(setType).WithHeader(jose.HeaderKey("kid"), kid))
 	if err != nil {
 		return "", err
 	}

@@ -82,7 +82,13 @@ var forgeries = []forgery{
 	{"forged-kid", "fc", say("枢纽没有这把钥匙", "A key that the hub does not have"), say("kid 不在 jwks.json 里的一律拒绝:invalid_key", "refuse a kid that is not in jwks.json: invalid_key"),
 		func(_ *run, claims map[string]any) (string, error) { return stranger(claims) }},
 	{"forged-embedded-key", "fd", say("钥匙写在令牌里", "A key that the token brings along"), say("不看 jwk、jku、x5c 头:钥匙只来自 jwks.json", "do not look at jwk, jku and x5c: keys come from jwks.json alone"),
-		func(_ *run, claims map[string]any) (string, error) { return signEmbedded(claims) }},
+		func(r *run, claims map[string]any) (string, error) {
+			key, err := r.hub.ring.SETKey("ES256", time.Now())
+			if err != nil {
+				return "", err
+			}
+			return signEmbedded(claims, key.KID())
+		}},
 	{"forged-audience", "fe", say("aud 是别人", "For somebody else"), say("aud 必须含自己的客户端 id:invalid_audience", "aud must hold the own client id: invalid_audience"),
 		func(r *run, claims map[string]any) (string, error) {
 			return r.signed(with(claims, "aud", "somebody-else"), setType)

@@ -32,26 +32,26 @@ type hub struct {
 	carrier   *client.Client
 	regulator *client.Client
 	secret    string // of the company's client; "": it has keys
-	data      string
 	stop      func() error
 }
 
 // openHub runs a hub on a new database until stop is called.
 func openHub(ctx context.Context, o *Options) (h *hub, err error) {
-	h = &hub{ear: newEar()}
-	if h.data, err = os.MkdirTemp("", "huanxin-conformance-"); err != nil {
+	data, err := os.MkdirTemp("", "huanxin-conformance-")
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(h.data))
+			err = errors.Join(err, os.RemoveAll(data))
 		}
 	}()
+	h = &hub{ear: newEar()}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	if h.Server, err = server.Open(ctx, o.config(h.data), log); err != nil {
+	if h.Server, err = server.Open(ctx, o.config(data), log); err != nil {
 		return nil, err
 	}
 	h.front = newFront(h.Handler(), h.ear)
@@ -72,7 +72,7 @@ func openHub(ctx context.Context, o *Options) (h *hub, err error) {
 		_ = passing.Close()
 		err := <-ended
 		web.CloseIdleConnections()
-		return errors.Join(err, os.RemoveAll(h.data))
+		return errors.Join(err, os.RemoveAll(data))
 	}
 	if err := h.register(ctx, o); err != nil {
 		return nil, errors.Join(err, h.stop())

@@ -215,7 +215,7 @@ func (r *run) connected(ctx context.Context) bool {
 	if r.front.mode() == "list" {
 		r.ear.until(ctx, min(r.o.Quiet, r.o.Connect), func() bool { return r.front.mode() != "list" })
 	}
-	return true
+	return pause(ctx, min(r.o.Quiet, time.Second)) // whoever has a stream may list once more
 }
 
 // work runs the scenarios, most of them at once, and then those that want to be alone.

@@ -10,11 +10,12 @@ import (
 // deliveryScenarios are how what is told reaches the company.
 func deliveryScenarios(r *run) []*scenario {
 	p := r.plan
-	first, twice, order, lost := p.reassigned(p.segment), p.reassigned(p.segment), p.reassigned(p.segment), p.reassigned(p.segment)
+	first, twice, order, lost, strange := p.reassigned(p.segment), p.reassigned(p.segment), p.reassigned(p.segment), p.reassigned(p.segment), p.reassigned(p.segment)
 	p.account(first, "da")
 	p.account(twice, "db")
 	p.account(order, "dc")
 	p.account(lost, "dd")
+	p.account(strange, "de")
 	return []*scenario{
 		{code: "delivery", rule: "§6, §7.8", title: say("任务送达并确认收到", "A task is delivered and acknowledged"), line: first,
 			why: say("收到并存好的事件要确认:不确认,枢纽会一直重发;存好之前确认,掉电就丢", "what is on stable storage is acknowledged: else the hub repeats it for ever; what is acknowledged before is lost with the power"),
@@ -32,6 +33,10 @@ func deliveryScenarios(r *run) []*scenario {
 			why: say("没有得到回执的答复可能没到:要再送一次,送几次都是同一个", "an answer without a receipt may not have come: it is sent again, the same each time"),
 			fix: say("在得到 2xx 之前保留答复,退避后重送同样的内容", "keep an answer until a 2xx, and send the same again after a while"),
 			run: func(ctx context.Context) finding { return r.answersAgain(ctx, lost) }},
+		{code: "unknown-event", rule: "§6", title: say("不认识的事件", "An event of a type that is not known"), line: strange,
+			why: say("枢纽会有新的事件种类:认不得的要确认并放过(SSF),不能当错误,更不能当任务", "there will be new types: one that is not known is acknowledged and left alone (SSF), and is neither an error nor a task"),
+			fix: say("按 events 的键分派;没有处理程序的,确认后忽略", "go by the key of events; what nothing is written for is acknowledged and ignored"),
+			run: func(ctx context.Context) finding { return r.strange(ctx, strange) }},
 	}
 }
 
@@ -48,9 +53,12 @@ func (r *run) delivered(ctx context.Context, l *line) finding {
 		var s *told
 		ok := r.ear.until(ctx, r.o.Within, func() bool {
 			s = r.ear.setOf(l.number.E164(), huanxin.UnbindRequested)
-			return s != nil && !s.acked.IsZero()
+			_, answered := r.ear.said(a.task)
+			return s != nil && !s.acked.IsZero() || s == nil && answered
 		})
 		switch {
+		case s == nil && ok:
+			s = &told{acked: time.Now()} // listing was quicker, and the hub does not tell of what is answered
 		case s == nil:
 			return failed(expected, say("事件流从未取走这个事件", "the event was never fetched")).mend(say("事件流要求 events_requested 里有 urn:huanxin:event:unbind-requested,并一直轮询", "ask for urn:huanxin:event:unbind-requested in events_requested, and keep polling")).of(a)
 		case !ok && s.refused != "":
@@ -133,7 +141,7 @@ func (r *run) repeated(ctx context.Context, l *line) finding {
 		return s != nil && !s.acked.IsZero()
 	})
 	if s == nil {
-		return failed(expected, say("任务没有经事件流送到", "the task did not come by the stream")).of(a)
+		return skipped(expected, say("任务没有经事件流送到", "the task did not come by the stream")).of(a)
 	}
 	again := r.hand(ctx, &told{jti: s.jti, token: s.token, number: s.number, task: s.task, uri: s.uri}, false)
 	pause(ctx, r.o.Quiet)
@@ -146,6 +154,32 @@ func (r *run) repeated(ctx context.Context, l *line) finding {
 	f := r.judgeKeys(ctx, w).of(a)
 	f.expected = expected
 	return f
+}
+
+// strange tells the company something in the hub's name that it cannot know.
+func (r *run) strange(ctx context.Context, l *line) finding {
+	expected := say("确认,什么也不做", "it is acknowledged and nothing is done")
+	if r.front.mode() == "list" {
+		return skipped(expected, noStream)
+	}
+	claims, task, jti := r.claims(l)
+	const uri = "urn:huanxin:event:conformance-strange"
+	claims["events"] = map[string]any{uri: map[string]any{"event_timestamp": time.Now().Unix(), "id": task, "kind": "unbind"}}
+	token, err := r.signed(claims, setType)
+	if err != nil {
+		return hubFailed(expected, err)
+	}
+	got := r.hand(ctx, &told{jti: jti, token: token, number: l.number.E164(), task: task, uri: uri}, true)
+	pause(ctx, r.o.Quiet)
+	switch f := r.untouched(ctx, l, expected); {
+	case f.outcome == Failed:
+		return f
+	case len(r.ear.of(task)) > 0:
+		return failed(expected, say("当作任务答复了", "it is answered like a task"))
+	case !got.taken:
+		return failed(expected, say("没有确认(%s)", "it is not acknowledged (%s)", got.refused))
+	}
+	return passed(expected, say("确认了", "it was acknowledged"))
 }
 
 // actedOnce fails where a task has two final answers, or where an account was unbound more than once.
