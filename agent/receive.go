@@ -345,7 +345,7 @@ func (a *Agent) Pushes() (http.Handler, error) {
 		return in.take(s, func(all []client.SET) error {
 			return a.takeSETs(context.WithoutCancel(ctx), all) // those of others wait for it too
 		})
-	}, a.about.failed), nil
+	}, nil), nil
 }
 
 // intake lets pushes that come at once share a transaction: whoever comes first takes what came meanwhile along.

@@ -80,7 +80,7 @@ func newScripted(t *testing.T) *scripted {
 }
 
 // receive runs Receive until the script is over, and gives what it ended with and what it was troubled by.
-func (s *scripted) receive(t *testing.T, take client.Take) (err error, troubles []string) {
+func (s *scripted) receive(t *testing.T, take client.Take) (troubles []string, err error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		<-s.ended
@@ -89,7 +89,7 @@ func (s *scripted) receive(t *testing.T, take client.Take) (err error, troubles 
 	c := client.New(client.Options{URL: hubURL, ID: "shop", HTTP: &http.Client{Transport: s}})
 	err = c.Receive(ctx, polled, take, func(err error) { troubles = append(troubles, err.Error()) })
 	cancel()
-	return err, troubles
+	return troubles, err
 }
 
 func TestReceiveAcknowledgesWhatWasTakenAndNothingElse(t *testing.T) {
@@ -98,7 +98,7 @@ func TestReceiveAcknowledgesWhatWasTakenAndNothingElse(t *testing.T) {
 		s.script = append(s.script, s.hands(map[string]string{"good": s.named("good"), "refused": s.named("refused"), "later": s.named("later"),
 			"forged": unsigned(recycled()), "moved": s.named("good")}), s.hands(nil), s.hands(map[string]string{"later": s.named("later")}))
 		times := map[string]int{}
-		err, troubles := s.receive(t, func(_ context.Context, set client.SET) error {
+		troubles, err := s.receive(t, func(_ context.Context, set client.SET) error {
 			times[set.JTI]++
 			switch {
 			case set.JTI == "refused":
@@ -136,7 +136,7 @@ func TestReceiveWaitsOutAHubInTroubleAndSaysAgainWhatItSaid(t *testing.T) {
 			fails(http.StatusUnauthorized, `{"err":"authentication_failed","description":"x"}`),
 			fails(http.StatusTooManyRequests, `{"err":"too_many_requests","description":"x"}`, "Retry-After", "20"),
 			fails(http.StatusBadGateway, `<html>`), fails(http.StatusOK, `{"sets":`), s.hands(nil))
-		_, troubles := s.receive(t, func(context.Context, client.SET) error { return nil })
+		troubles, _ := s.receive(t, func(context.Context, client.SET) error { return nil })
 		if len(troubles) != 5 || len(s.polls) != 8 {
 			t.Fatalf("%d polls, troubled by %q", len(s.polls), troubles)
 		}
@@ -162,7 +162,7 @@ func TestReceiveEndsWithItsStream(t *testing.T) {
 		s.script = append(s.script, func(r *http.Request) (*http.Response, error) {
 			return answer(r, http.StatusNotFound, `{"err":"not_found","description":"no such stream"}`), nil
 		})
-		err, _ := s.receive(t, nil)
+		_, err := s.receive(t, nil)
 		if err == nil || !strings.Contains(err.Error(), "not_found") || len(s.polls) != 1 {
 			t.Errorf("%v after %d polls", err, len(s.polls))
 		}

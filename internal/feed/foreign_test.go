@@ -3,6 +3,7 @@ package feed_test
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,7 +11,6 @@ import (
 	"io/fs"
 	"iter"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,6 +97,7 @@ func startForeign(t *testing.T) *foreign {
 	f := &foreign{T: t}
 	cfg := server.DefaultConfig()
 	cfg.Listen, cfg.Data, cfg.AllowLoopback = "127.0.0.1:0", t.TempDir(), true
+	cfg.Feed.DefaultSubjects = "ALL"
 	log, err := server.NewLog(t.Output(), "warn")
 	must(t, err)
 	ctx, stop := context.WithCancel(context.Background())
@@ -191,49 +192,42 @@ func (f *foreign) published() {
 	f.Fatal("a key is not published")
 }
 
-// TestForeignSoftware has packages that others wrote do what a receiver does: get tokens, verify SETs, answer a task.
+// TestForeignSoftware has packages that others wrote do what a receiver does: get tokens, poll, verify SETs, answer a task.
 func TestForeignSoftware(t *testing.T) {
 	packages := needsNode(t)
 	f := startForeign(t)
-	task := f.task(huanxin.NumberOf(8613800000001))
-	entries := f.entries(task)
-	want := map[string]map[string]core.FeedEntry{}
+	const state = "状态"
 	for i := range f.clients {
 		c := &f.clients[i]
-		registered, err := f.Hub.Client(t.Context(), c.ID)
+		key := auth.SigningKey{KID: c.Key.KeyID, Alg: c.Key.Algorithm, Private: c.Key.Key.(crypto.Signer)}
+		me := public.New(public.Options{URL: f.URL, ID: c.ID, Assert: func(audience string, now time.Time) (string, error) {
+			return auth.Assertion(key, c.ID, audience, now)
+		}})
+		stream, err := me.CreateStream(t.Context(), public.StreamConfig{})
 		must(t, err)
-		stream := feed.FactsOf(huanxin.StreamID(i+1), registered)
-		answer := struct {
-			Sets map[string]string `json:"sets"`
-		}{map[string]string{}}
-		want[c.ID] = map[string]core.FeedEntry{}
-		for _, e := range entries {
-			jti, set, err := f.writer.Write(time.Now(), stream, &e)
-			must(t, err)
-			answer.Sets[jti], want[c.ID][jti] = string(set), e
+		must(t, me.VerifyStream(t.Context(), stream.ID, state))
+		c.Poll = stream.Delivery.EndpointURL
+	}
+	task := f.task(huanxin.NumberOf(8613800000001))
+	for began := time.Now(); f.Hub.FeedHead() < 2; time.Sleep(20 * time.Millisecond) { // the number and the task
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("the feed holds nothing")
 		}
-		polls := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if bearer := r.Header.Get("Authorization"); r.Method != "POST" || len(bearer) < 100 {
-				w.WriteHeader(http.StatusUnauthorized)
-				return
-			}
-			_ = json.NewEncoder(w).Encode(answer)
-		}))
-		t.Cleanup(polls.Close)
-		c.Poll = polls.URL
 	}
 	f.published()
-	out := f.receive(packages)
-	for id, sets := range want {
-		if len(out[id]) != len(sets) {
-			t.Errorf("%s saw %d SETs", id, len(out[id]))
-		}
-		for jti, e := range sets {
-			got := out[id][jti]
-			if got.Events[e.Type.String()] == nil || got.Aud != id || got.Iss != f.URL || got.Sub.Number != "" && got.Sub.Number != e.Number.E164() ||
-				(got.Sub.Number == "") != e.Number.IsZero() || e.State != "" && got.Events[e.Type.String()]["state"] != e.State {
-				t.Errorf("%s: %s is seen as %+v", id, e.Type, got)
+	for id, sets := range f.receive(packages) {
+		types := map[string]bool{}
+		for _, got := range sets {
+			for uri, event := range got.Events {
+				types[uri] = true
+				signal := uri == huanxin.StreamVerification.String()
+				if got.Aud != id || got.Iss != f.URL || got.Sub.Number != task.Number.E164() && !signal || signal && event["state"] != state {
+					t.Errorf("%s: %s is seen as %+v", id, uri, got)
+				}
 			}
+		}
+		if len(sets) != 3 || !types[huanxin.StreamVerification.String()] || !types[huanxin.IdentifierRecycled.String()] || !types[huanxin.UnbindRequested.String()] {
+			t.Errorf("%s saw %d SETs: %v", id, len(sets), types)
 		}
 	}
 	if k, err := f.Hub.Task(t.Context(), f.as("chat"), task.ID); err != nil || k.State != huanxin.TaskAnswered {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/core"
+	"github.com/huanxin-platform/huanxin/internal/feed"
 )
 
 func TestPushesReachTheirReceiverOnceAndOfEachNumberInOrder(t *testing.T) {
@@ -94,6 +95,10 @@ func TestWhatAReceiverDoesNotTakeAtOnceComesAgain(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, "")
+			if what == "hangs" {
+				s.client = s.patient(time.Second)
+				s.feed = s.newFeed(feed.Times{})
+			}
 			rc := s.receiver(func(w http.ResponseWriter, r *http.Request, n int, g got) bool {
 				if r.URL.Path != "/" {
 					t.Errorf("%s is asked for", r.URL.Path)

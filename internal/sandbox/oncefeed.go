@@ -244,9 +244,13 @@ func (p *play) gaveBack(t *told) fact {
 			}
 		}
 	}
-	return fact{missing == 0 && restored+late > 0,
-		fmt.Sprintf("更正后凭 recycle-retracted 恢复了 %d 个绑定;已过 72 小时的 %d 个、规则 15 不许的 %d 个不恢复", restored, late, kept),
-		fmt.Sprintf("after the correction %d bindings were given back on recycle-retracted; not %d after 72 hours, and %d by rule 15", restored, late, kept)}
+	f := fact{missing == 0 && restored+late > 0, fmt.Sprintf("更正后凭 recycle-retracted 恢复了 %d 个绑定(规则 15)", restored),
+		fmt.Sprintf("after the correction %d bindings were given back on recycle-retracted (rule 15)", restored)}
+	if late+kept > 0 {
+		f.zh += fmt.Sprintf(";已过 72 小时的 %d 个、规则不许的 %d 个没有", late, kept)
+		f.en += fmt.Sprintf("; not %d after 72 hours, nor %d that the rule does not let", late, kept)
+	}
+	return f
 }
 
 // tookBack: what was cancelled and what was aborted reached the apps.

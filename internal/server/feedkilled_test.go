@@ -143,7 +143,7 @@ func listen(d *deployment) *listeners {
 		one := &listener{t: d.t, c: d.client(party), name: fmt.Sprint(party, " ", i), seen: map[string]int{}, taken: map[string]string{}, of: map[string]string{}, confirmed: map[string]bool{}}
 		config := client.StreamConfig{Events: []huanxin.EventType{huanxin.NumberReleased, huanxin.IdentifierRecycled}}
 		if i >= 2 {
-			web := httptest.NewServer(one.c.Pushes("Bearer of "+one.name, one.push))
+			web := httptest.NewServer(one.c.Pushes("Bearer of "+one.name, one.push, nil))
 			l.web = append(l.web, web)
 			config.PushTo, config.Authorization = web.URL, "Bearer of "+one.name
 		}

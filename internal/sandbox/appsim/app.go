@@ -77,7 +77,7 @@ func (a *App) Close() error {
 var schema string
 
 // idle is for how long an unused connection, with its three file handles and its cache, is kept.
-const idle = 20 * time.Second
+const idle = 5 * time.Second
 
 // open gives the database, made on first use. It has one connection: nothing may ask the database inside a transaction or an
 // open rows loop but by that transaction.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -169,8 +170,11 @@ func TestAHubInTroubleIsWaitedFor(t *testing.T) {
 			n := o.number()
 			o.account(n)
 			_, task := o.ask(n)
+			var lock sync.Mutex
 			fails := map[string]int{}
 			o.faults.set(func(r *http.Request) (*http.Response, error) { // every call once, when it is made first
+				lock.Lock()
+				defer lock.Unlock()
 				if fails[r.URL.Path]++; fails[r.URL.Path] == 1 {
 					return trouble()
 				}

@@ -82,15 +82,20 @@ const seen = {}
 for (const client of work.clients) {
   const key = await jose.importJWK(client.key, 'ES256')
   const bearer = await token(server, client, key, 'tasks.work ssf.read')
-  const { sets } = await poll(client.poll, bearer, { maxEvents: 100 })
   seen[client.id] = {}
-  for (const [jti, set] of Object.entries(sets)) {
-    const claims = await verify(set, keys, client, work.issuer)
-    assert.equal(claims.jti, jti)
-    await damaged(set, keys, client, work.issuer)
-    seen[client.id][jti] = claims
-    const task = claims.events['urn:huanxin:event:unbind-requested']
-    if (task && client.answers) await answer(work.issuer, bearer, client, key, task)
+  for (let acks = []; ;) { // of one number the next SET comes when the one before is acknowledged
+    const { sets } = await poll(client.poll, bearer, { maxEvents: 100, ack: acks })
+    acks = Object.keys(sets)
+    if (acks.length === 0) break
+    for (const [jti, set] of Object.entries(sets)) {
+      assert.ok(!(jti in seen[client.id]))
+      const claims = await verify(set, keys, client, work.issuer)
+      assert.equal(claims.jti, jti)
+      await damaged(set, keys, client, work.issuer)
+      seen[client.id][jti] = claims
+      const task = claims.events['urn:huanxin:event:unbind-requested']
+      if (task && client.answers) await answer(work.issuer, bearer, client, key, task)
+    }
   }
 }
 console.log(JSON.stringify(seen))
