@@ -139,10 +139,10 @@ func (w *want) text() Text {
 		}
 	}
 	if gone > 0 {
-		t = t.and(say("%d 个账号不再认这个号码", "the number is no key of %d accounts", gone))
+		t = t.and(say("%d 个账号不再认这个号码", "no longer a key (accounts: %d)", gone))
 	}
 	if kept > 0 {
-		t = t.and(say("%d 个账号仍认这个号码", "the number stays a key of %d", kept))
+		t = t.and(say("%d 个账号仍认这个号码", "still a key (accounts: %d)", kept))
 	}
 	return t
 }

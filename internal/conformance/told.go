@@ -281,7 +281,7 @@ func (r *run) answersAgain(ctx context.Context, l *line) finding {
 	}
 	release()
 	var all []heard
-	r.ear.until(ctx, 2*r.o.Within, func() bool { all = r.ear.answers[a.task]; return len(all) > 1 })
+	r.ear.until(ctx, r.o.Within, func() bool { all = r.ear.answers[a.task]; return len(all) > 1 })
 	switch {
 	case len(all) == 0:
 		return failed(expected, r.nothing(a)).mend(r.mendSilence(a)).of(a)
