@@ -52,7 +52,7 @@ func newReceiver(t *testing.T, push bool, faults ...string) (*receiver, conforma
 	o := conformance.DefaultOptions()
 	o.Dir, o.Listen = t.TempDir(), freeAddress(t)
 	o.Connect, o.Within, o.Quiet = 20*time.Second, 20*time.Second, 700*time.Millisecond
-	if r.faults["never answers"] || r.faults["answers once"] || r.faults["forgets the digest"] {
+	if r.faults["never answers"] || r.faults["forgets the digest"] {
 		o.Within = 3 * time.Second // it is waited for
 	}
 	o.Without = []string{conformance.FactClass}
