@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"context"
 	"database/sql"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -104,7 +105,7 @@ func (c *company) seed(ctx context.Context) error {
 }
 
 func (c *company) start() error {
-	a, err := agent.Open(c.config, agent.Options{Relaxed: true})
+	a, err := agent.Open(c.config, agent.Options{Relaxed: true, Log: slog.New(slog.NewTextHandler(c.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err != nil {
 		return err
 	}

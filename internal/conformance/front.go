@@ -230,10 +230,16 @@ func (f *front) loses(tasks ...string) (lost bool) {
 	return lost
 }
 
+// hubBusy stands for what is no refusal: the hub cannot at present, or the company went away while it asked.
+const hubBusy = "busy"
+
 // codeOf gives the code of a problem document, or of a refused SET.
 func codeOf(k *kept) string {
-	if k.status < 300 {
+	switch {
+	case k.status < 300:
 		return ""
+	case k.status >= 500 || k.status == http.StatusTooManyRequests:
+		return hubBusy
 	}
 	var p struct {
 		Code        string `json:"code"`

@@ -44,7 +44,7 @@ func (r *run) wellFormed(context.Context) finding {
 		}
 		for _, h := range all {
 			n++
-			if h.Code != "" && h.Code != "no_effect" && h.Code != "status 503" {
+			if h.Code != "" && h.Code != "no_effect" && h.Code != hubBusy {
 				codes[h.Code]++
 			}
 		}
