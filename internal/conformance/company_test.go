@@ -59,6 +59,7 @@ func newCompany(t testing.TB, change func(*agent.Config)) *company {
 	c.db, err = sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(off)")
 	c.must(err)
 	t.Cleanup(func() { _ = c.db.Close() })
+	c.db.SetMaxOpenConns(2)
 	_, err = c.db.Exec(schema)
 	c.must(err)
 	c.config, err = agent.ParseConfig([]byte(statements))

@@ -125,6 +125,7 @@ func OpenDatabase(driver, dsn string) (*Database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the dsn cannot be read")
 	}
+	db.SetMaxOpenConns(looksAtOnce)
 	return &Database{db}, nil
 }
 

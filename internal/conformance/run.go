@@ -70,6 +70,7 @@ type run struct {
 	ear     *ear
 	plan    *plan
 	without map[string]bool
+	looking chan struct{} // a place for each look at an account that is under way
 
 	mu    sync.Mutex
 	asked map[string]*asking // by task
@@ -93,7 +94,7 @@ func Run(ctx context.Context, o Options) (rep *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, h.stop()) }()
-	r := &run{o: o, hub: h, front: h.front, ear: h.ear, plan: newPlan(o.Segment, time.Now()), without: map[string]bool{}, asked: map[string]*asking{}}
+	r := &run{o: o, hub: h, front: h.front, ear: h.ear, plan: newPlan(o.Segment, time.Now()), without: map[string]bool{}, looking: make(chan struct{}, looksAtOnce), asked: map[string]*asking{}}
 	for _, f := range o.Without {
 		r.without[f] = true
 	}
@@ -283,6 +284,12 @@ func (r *run) see(ctx context.Context, a *Account) (s Sight, ok bool, failure st
 	if r.o.Inspector == nil {
 		return s, false, ""
 	}
+	select {
+	case r.looking <- struct{}{}:
+		defer func() { <-r.looking }()
+	case <-ctx.Done():
+		return s, false, ""
+	}
 	s, err := r.o.Inspector.Inspect(ctx, a)
 	if err != nil {
 		text := strings.ReplaceAll(strings.ReplaceAll(err.Error(), a.Number.E164(), "[number]"), a.national(), "[number]")
@@ -291,16 +298,24 @@ func (r *run) see(ctx context.Context, a *Account) (s Sight, ok bool, failure st
 	return s, true, ""
 }
 
+// Looking must not keep the company from working: so many looks are under way, and an account is looked at so often.
+const (
+	looksAtOnce = 2
+	lookFirst   = 100 * time.Millisecond
+	lookSlowest = 2 * time.Second
+)
+
 // becomes waits until the number is, or is not, a key of an account.
 func (r *run) becomes(ctx context.Context, a *Account, key bool) (failure string, ok bool) {
-	for end := time.Now().Add(r.o.Within); ; {
+	wait := lookFirst
+	for end := time.Now().Add(r.o.Within); ; wait = min(2*wait, lookSlowest) {
 		s, seen, failure := r.see(ctx, a)
 		switch {
 		case failure != "":
 			return failure, false
 		case seen && s.IsKey == key:
 			return "", true
-		case time.Now().After(end), !pause(ctx, 100*time.Millisecond):
+		case time.Now().After(end), !pause(ctx, wait):
 			return "", false
 		}
 	}
