@@ -134,8 +134,12 @@ func (o *Outbox) Brought(ok bool, now time.Time) {
 	}
 }
 
-// Repeat makes a SET pending that was settled. One that is pending stays as it is.
+// Repeat makes a SET pending that was settled. One that is pending stays as it is, and one that the cursor has yet to come to (it was
+// set back) is left to it: taken twice it would be pending twice.
 func (o *Outbox) Repeat(it FeedItem) {
+	if position, ok := it.No.Position(); ok && position >= o.Next {
+		return
+	}
 	if i, pending := o.find(it.No); !pending {
 		o.Pending = slices.Insert(o.Pending, i, Unsettled{No: it.No, Tag: it.Tag})
 	}

@@ -288,3 +288,24 @@ func FuzzDecodeOutbox(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatTheCursorWillTakeIsNotRepeated(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0).UTC()
+	o := &Outbox{Next: 9}
+	o.Rewind(2)
+	for _, position := range []int64{1, 5} { // both were refused once, and the cursor was set back before the second
+		o.Repeat(FeedItem{No: FeedNoAt(position, 0)})
+	}
+	g := FeedItems{From: 2, To: 9}
+	for position := int64(2); position < 9; position++ {
+		g.Items = append(g.Items, FeedItem{No: FeedNoAt(position, 0)})
+	}
+	limits := OutboxLimits{Max: 100, Pending: 100, Again: time.Minute}
+	out, _ := o.Take(g, now, limits, func(FeedNo) Judgement { return SendNow })
+	if len(out) != 8 {
+		t.Errorf("%d are handed out, not 8: %v", len(out), out)
+	}
+	if _, err := DecodeOutbox(o.Encode(), 1); err != nil {
+		t.Errorf("what is saved cannot be read any more: %v", err)
+	}
+}

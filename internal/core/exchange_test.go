@@ -255,14 +255,14 @@ func TestARefusedSETIsADeadLetterThatTheOperatorSendsAgain(t *testing.T) {
 		out := w.polls("chat", s, core.Poll{Max: 10, Again: time.Millisecond})
 		jti := w.jtis(out)[0]
 		w.polls("chat", s, core.Poll{Acks: w.jtis(out)[1:], Errs: map[string]core.SETError{
-			jti: {"invalid_request", "no \x1b[2J +8613800000001 \u202e" + strings.Repeat("long ", 1000)}, "nonsense": {"x", "y"}}})
+			jti: {"invalid_request", "no \x1b[2J +8613800000001 138-0000-0002 +86 138 0000 0003 (138) 0000.0004 １３８００００００００５ \u202e" + strings.Repeat("long ", 1000)}, "nonsense": {"x", "y"}}})
 		w.expects("refused", w.polls("chat", s, core.Poll{Max: 10}), "")
 		dead, err := w.DeadLetters(ctx, core.Operator(), s, -100)
 		must(t, err)
 		if len(dead) != 1 || dead[0].JTI != jti || dead[0].Err != "invalid_request" || dead[0].Attempts != 1 || dead[0].Type != huanxin.IdentifierRecycled {
 			t.Fatalf("dead letters: %+v", dead)
 		}
-		if d := dead[0].Description; len(d) > 500 || strings.ContainsAny(d, "\x1b\u202e") || strings.Contains(d, "138000") {
+		if d := dead[0].Description; len(d) > 500 || strings.ContainsAny(d, "\x1b\u202e") || strings.Contains(d, "138") || strings.Contains(d, "000") || strings.Contains(d, "０") {
 			t.Errorf("its description is %q", d)
 		}
 		_, err = w.DeadLetters(ctx, w.as("chat"), s, 0)
@@ -307,6 +307,32 @@ func TestAReplayFromATimeTellsOnceMoreWithTheSameIDs(t *testing.T) {
 		w.refused(err, "insufficient_scope", "admin")
 		_, err = w.ReplayFrom(ctx, core.Operator(), "st_nonsense", time.Now())
 		w.refused(err, "not_found", "")
+	})
+}
+
+func TestAReplayOfDeadLettersMayFollowOneFromATime(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		ctx := context.Background()
+		w = w.telling()
+		s := w.stream("chat")
+		w.recycle(1, 5)
+		first := w.jtis(w.polls("chat", s, core.Poll{Max: 10}))
+		w.polls("chat", s, core.Poll{Acks: first[:3], Errs: map[string]core.SETError{first[3]: {"invalid_request", ""}}})
+		w.polls("chat", s, core.Poll{Acks: first[4:]})
+		_, err := w.ReplayFrom(ctx, core.Operator(), s, time.Now().Add(-time.Hour))
+		must(t, err)
+		again, err := w.ReplayDead(ctx, core.Operator(), s)
+		must(t, err)
+		if again.Again != 1 {
+			t.Errorf("%+v", again)
+		}
+		for i := range first {
+			got := w.jtis(w.polls("chat", s, core.Poll{Max: 1, Again: time.Hour}))
+			if !slices.Equal(got, first[i:i+1]) {
+				t.Errorf("%v comes, not %v", got, first[i])
+			}
+		}
+		w.expects("twice", w.polls("chat", s, core.Poll{Max: 10}), "")
 	})
 }
 

@@ -196,7 +196,8 @@ const (
 	maxErrText = 500
 )
 
-var digits = regexp.MustCompile(`[0-9]{5,}`)
+// digits finds what may be a number, also one that is written in groups or with the digits of another script.
+var digits = regexp.MustCompile(`\p{Nd}(?:[\s\p{Zs}\p{Pd}._()/]{0,3}\p{Nd}){6,}|\p{Nd}{5,}`)
 
 // printable gives what may be kept of a text of somebody else's: a line, not too long, without what controls a terminal and without
 // what may be a number.

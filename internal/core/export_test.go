@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/index"
@@ -63,3 +65,19 @@ func JoinFeedBlocks(blocks ...*FeedBlock) *FeedBlock { return join(blocks) }
 
 // FeedWindow is how many positions a window of the feed log has.
 const FeedWindow = feedWindow
+
+// KeptFeedWindows gives which windows of the feed log are kept in memory of some that were used one after the other and hold so much, where
+// they may hold so much together. The last one is being read.
+func KeptFeedWindows(most int, held ...int) (kept []int64) {
+	f := feedLog{windows: map[int64]*window{}, most: most}
+	for i, n := range held {
+		f.uses++
+		f.windows[int64(i)] = &window{blocks: []*FeedBlock{{held: n}}, used: f.uses}
+	}
+	f.windows[int64(len(held)-1)].reading = &feedRead{}
+	f.evict()
+	return slices.Sorted(maps.Keys(f.windows))
+}
+
+// Held is what a block weighs in memory.
+func (b *FeedBlock) Held() int { return b.held }

@@ -16,6 +16,7 @@ type FeedBlock struct {
 	byApp    map[huanxin.PartyNo][]*FeedEntry
 	numbers  []*FeedEntry // those that streams hear of by number
 	interest map[huanxin.StreamID][]interest
+	held     int // entries and interests: what the block weighs in memory
 }
 
 // interest is what a stream that has a row for an entry's number makes of the entry.
@@ -94,12 +95,14 @@ func (b *FeedBlock) Entry(no huanxin.FeedNo) *FeedEntry {
 // add puts an entry behind the others. rows are the streams' own words on its number.
 func (b *FeedBlock) add(e *FeedEntry, rows []store.FeedSubject) {
 	b.entries = append(b.entries, e)
+	b.held++
 	if e.App != 0 {
 		b.byApp[e.App] = append(b.byApp[e.App], e)
 		return
 	}
 	b.numbers = append(b.numbers, e)
 	at, _ := e.No.Position()
+	b.held += len(rows)
 	for _, r := range rows {
 		// From Since on it is as was said last, before that it was the other way round.
 		hears := e.Type == huanxin.RecycleRetracted || r.Added == (at >= r.Since)
@@ -116,6 +119,7 @@ func join(blocks []*FeedBlock) *FeedBlock {
 	all := newFeedBlock(blocks[0].From)
 	for _, b := range blocks {
 		all.To = b.To
+		all.held += b.held
 		all.entries = append(all.entries, b.entries...)
 		all.numbers = append(all.numbers, b.numbers...)
 		for app, entries := range b.byApp {

@@ -82,3 +82,26 @@ func TestAStreamHearsOfItsTasksAndItsNumbersInOrder(t *testing.T) {
 		}
 	})
 }
+
+func TestWindowsOfTheFeedAreKeptAsFarAsThereIsRoomForWhatTheyHold(t *testing.T) {
+	for _, c := range []struct {
+		held []int
+		kept []int64
+	}{
+		{[]int{3, 3, 3}, []int64{0, 1, 2}},
+		{[]int{9, 3, 3}, []int64{1, 2}},
+		{[]int{1, 1, 10}, []int64{2}},
+		{[]int{1, 99}, []int64{1}}, // the one that is read, whatever it holds
+	} {
+		if kept := core.KeptFeedWindows(10, c.held...); !slices.Equal(kept, c.kept) {
+			t.Errorf("of %v kept are %v, not %v", c.held, kept, c.kept)
+		}
+	}
+	said := map[huanxin.Number][]store.FeedSubject{number(1): make([]store.FeedSubject, 239)}
+	entries := []*core.FeedEntry{{No: huanxin.FeedNoAt(1, 0), Number: number(1)}, {No: huanxin.FeedNoAt(2, 0), Number: number(2)},
+		{No: huanxin.FeedNoAt(3, 0), Number: number(1), App: 1}}
+	b := core.MakeFeedBlock(1, 4, entries, said)
+	if b.Held() != 3+239 || core.JoinFeedBlocks(b, core.MakeFeedBlock(4, 5, nil, nil)).Held() != 3+239 {
+		t.Errorf("a block in which 239 streams are interested once holds %d", b.Held())
+	}
+}

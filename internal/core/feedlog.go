@@ -15,6 +15,10 @@ const (
 	feedWindow  = 2048
 	feedWindows = 64
 
+	// feedHeld bounds what the windows hold together: where hundreds of streams named the same numbers, each event is of interest to hundreds.
+	// The window that was used last is kept whatever it holds.
+	feedHeld = 4 << 20
+
 	// A window in which the log grows is read bit by bit. So many bits are made one block.
 	feedBits = 16
 )
@@ -26,6 +30,7 @@ type feedLog struct {
 	use     sync.Mutex // of what follows
 	windows map[int64]*window
 	uses    int64
+	most    int // see feedHeld
 }
 
 // feedHead is how far the feed log goes, as far as this hub knows. It is replaced when it moves.
@@ -45,6 +50,13 @@ type window struct {
 type feedRead struct {
 	done chan struct{} // closed when it is over
 	err  error         // read after done
+}
+
+func (w *window) held() (n int) {
+	for _, b := range w.blocks {
+		n += b.held
+	}
+	return n
 }
 
 // FeedHead gives the last position of the feed log that this hub knows of; 0: it is empty.
@@ -163,7 +175,11 @@ func (h *Hub) readWindow(number, head int64, read *feedRead) {
 
 // evict forgets windows that were not used for the longest time. The caller holds use.
 func (f *feedLog) evict() {
-	for len(f.windows) > feedWindows {
+	held := 0
+	for _, w := range f.windows {
+		held += w.held()
+	}
+	for len(f.windows) > feedWindows || held > f.most && len(f.windows) > 1 {
 		oldest, used := int64(-1), f.uses+1
 		for number, w := range f.windows {
 			if w.reading == nil && w.used < used {
@@ -173,6 +189,7 @@ func (f *feedLog) evict() {
 		if oldest < 0 {
 			return
 		}
+		held -= f.windows[oldest].held()
 		delete(f.windows, oldest)
 	}
 }

@@ -88,7 +88,7 @@ func New(ctx context.Context, o Options) (*Hub, error) {
 	h.checking.covered.Store(&covered{})
 	h.replicas = newReplicas(o.ReplicaNumbers)
 	h.news.streams, h.news.hint = map[huanxin.StreamID]bool{}, make(chan struct{}, 1)
-	h.feed.windows = map[int64]*window{}
+	h.feed.windows, h.feed.most = map[int64]*window{}, feedHeld
 	h.feed.head.Store(&feedHead{moved: make(chan struct{})})
 	if h.feedOptions = o.Feed; h.feedOptions.Subjects <= 0 {
 		h.feedOptions.Subjects = defaultSubjects

@@ -126,10 +126,15 @@ func errInFlight() error {
 	return huanxin.Errorf(huanxin.Conflict, "in_flight", "a request with this Idempotency-Key is being worked on")
 }
 
-// Forget drops idempotency keys that are older than 48 hours, at most limit of them, and says how many.
+// Forget drops idempotency keys that are older than 48 hours and dead letters that are older than notices are kept, at most limit of each,
+// and says how many.
 func (h *Hub) Forget(ctx context.Context, limit int) (n int64, err error) {
 	err = h.store.Write(ctx, func(tx *store.Tx) (err error) {
 		if n, err = tx.ForgetKeys(now().Add(-keyRetention), limit); err != nil {
+			return err
+		}
+		dead, err := tx.ForgetDeadLetters(now().Add(-huanxin.FeedRetention), limit) // by then every task is over
+		if n += dead; err != nil {
 			return err
 		}
 		return tx.ForgetExchanges(now().Add(-exchangeRetention))

@@ -180,6 +180,16 @@ func (t *Tx) DeleteDeadLetters(stream huanxin.StreamID, nos []huanxin.FeedNo) er
 	return t.eachLater("DELETE FROM dead_letters WHERE stream = $1 AND no IN (SELECT no FROM {rows})", []any{int64(stream)}, ints("no", list))
 }
 
+// ForgetDeadLetters forgets at most limit dead letters that died before a time, and says how many.
+func (t *Tx) ForgetDeadLetters(before time.Time, limit int) (int64, error) {
+	res, err := t.exec(`DELETE FROM dead_letters WHERE (stream, no) IN
+		(SELECT stream, no FROM dead_letters WHERE at < $1 ORDER BY at LIMIT $2)`, micros(before), limit)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
 // StillOpen gives those of the tasks that are open.
 func (t *Tx) StillOpen(ids []huanxin.TaskID) (map[huanxin.TaskID]bool, error) {
 	open := make(map[huanxin.TaskID]bool, len(ids))

@@ -13,6 +13,7 @@ var streamStateTests = []sentence{
 	{"a stream's outbox is kept, and of two who lock it the second sees what the first saved", outboxKept},
 	{"signals come oldest first, each stream's alone, and go when they were heard", signalsKept},
 	{"dead letters are kept by place, replaced and taken away", deadLetters},
+	{"old dead letters are forgotten, some at a time", oldDeadLetters},
 	{"pushed are the streams that transmit or have something to be told about themselves", pushedStreams},
 	{"of tasks the open ones are open", stillOpen},
 }
@@ -175,4 +176,27 @@ func stillOpen(t *testing.T, s *store.Store) {
 		equal(t, "of none", len(open), 0)
 		return err
 	})
+}
+
+func oldDeadLetters(t *testing.T, s *store.Store) {
+	stream := deliveredBy(t, s, huanxin.DeliverByPush)
+	write(t, s, func(tx *store.Tx) error {
+		var letters []store.DeadLetter
+		for i := range 5 {
+			letters = append(letters, store.DeadLetter{No: huanxin.FeedNo(8 + 8*i), Err: "e", At: start.Add(time.Duration(i) * time.Hour)})
+		}
+		return tx.InsertDeadLetters(stream, letters)
+	})
+	for _, want := range []int64{2, 1, 0} {
+		write(t, s, func(tx *store.Tx) error {
+			n, err := tx.ForgetDeadLetters(start.Add(3*time.Hour), 2)
+			equal(t, "forgotten", n, want)
+			return err
+		})
+	}
+	must(t, s.Read(t.Context(), func(tx *store.Tx) error {
+		left, err := tx.DeadLetters(stream, -100, 10)
+		equal(t, "left", []any{len(left), left[0].No}, []any{2, huanxin.FeedNo(32)})
+		return err
+	}))
 }

@@ -101,6 +101,7 @@ CREATE TABLE dead_letters (
   at          BIGINT NOT NULL,
   PRIMARY KEY (stream, no)
 );
+CREATE INDEX dead_letters_at ON dead_letters (at);
 
 -- Answers that came as SETs signed by the app: kept as they came.
 CREATE TABLE answer_sets (
