@@ -45,6 +45,7 @@ func commands() []command {
 		{"stream", "list, pause or enable the event streams of apps", stream},
 		{"replica", "an app's local copy of the number index: upload numbers, pull, verify", replicaCommand},
 		{"agent", "run beside an app's accounts: take tasks, find bindings, decide, act, answer", agentCommand},
+		{"conformance", "play the hub against a company's agent or own receiver, and say what to mend", conform},
 		{"version", "say which version this is", version},
 	}
 }

@@ -1,0 +1,116 @@
+package main_test
+
+import (
+	"database/sql"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/huanxin-platform/huanxin/client"
+	"github.com/huanxin-platform/huanxin/hubtest"
+)
+
+// shopDatabase makes the database that docs/join.md describes.
+func shopDatabase(t *testing.T, dir string) *sql.DB {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "join.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := regexp.MustCompile("(?s)```sql\n(.*?)```").FindSubmatch(text)
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "shop.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if _, err := db.Exec(string(schema[1])); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// TestTheCommandsOfTheDocumentOnJoiningRun from nothing to a run that passes, and to what would happen at a real hub.
+func TestTheCommandsOfTheDocumentOnJoiningRun(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	db := shopDatabase(t, dir)
+	h := hubtest.Start(t)
+	carrier := h.Carrier("cmcc")
+	h.App("shop")
+	const number = "+8613800000077"
+	now := time.Now().Truncate(time.Second)
+	day := func(n int) time.Time { return now.AddDate(0, 0, -n) }
+	if r, err := carrier.ReportEvents(t.Context(), []client.Event{{ID: "1", Number: number, Kind: "activated", At: day(900), Origin: "first"},
+		{ID: "2", Number: number, Kind: "disconnected", At: day(300)}, {ID: "3", Number: number, Kind: "activated", At: day(100), Origin: "reassigned"},
+	}, now); err != nil || r.RejectedTotal > 0 {
+		t.Fatal(r, err)
+	}
+	if _, err := carrier.CreateRequest(t.Context(), client.NewRequest{Number: number, StartedAt: day(100), Origin: "reassigned", Control: "sms_otp",
+		Identity: "carrier_crm", Verified: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`INSERT INTO phone (account, number, first_bound_at, password_login_never) VALUES ('a former holder', '13800000077', '2024-06-01 10:00:00', 1)`); err != nil {
+		t.Fatal(err)
+	}
+	c := h.Credentials("shop")
+	cmd := exec.CommandContext(t.Context(), "sh", "-e", "-c", shellOf(t, "join.md"))
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "HUANXIN_URL="+h.URL, "HUANXIN_CLIENT_ID="+c.ID, "HUANXIN_CLIENT_SECRET="+c.Secret)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		log, _ := os.ReadFile(filepath.Join(dir, "conformance", "company.log"))
+		t.Fatalf("%v\n%s\n%s", err, out, log)
+	}
+	text := string(out)
+	for _, want := range []string{"未通过 0", "failed 0", "✓ restart", "枢纽认得应用 shop", "a former holder  unbound  removed  7"} {
+		if !strings.Contains(regexp.MustCompile(`  +`).ReplaceAllString(text, "  "), want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	if report, err := os.ReadFile(filepath.Join(dir, "conformance", "report.html")); err != nil || !strings.Contains(string(report), "规则一") {
+		t.Error("the report:", err)
+	}
+	if strings.Contains(text, "+86154") {
+		t.Error("a number was printed")
+	}
+}
+
+func TestConformanceRefusesWhatCannotBeMeant(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "some.sql", "INSERT INTO a VALUES (:nothing)")
+	write(t, dir, "query.sql", "SELECT 1 AS is_key")
+	for _, c := range []struct {
+		code int
+		says string
+		args string
+	}{
+		{2, "usage: huanxin conformance", "now"},
+		{2, "kind", "--kinds unbind,delete"},
+		{2, "without", "--without money"},
+		{2, "segment", "--segment 86"},
+		{2, "segment", "--segment 15x"},
+		{2, "within", "--within 0s"},
+		{2, "dsn", "--driver oracle --dsn x"},
+		{2, "no such SQLite file", "--driver sqlite --dsn nothing.db"},
+		{2, "--driver and --dsn", "--inspect-sql query.sql"},
+		{2, "either --inspect or", "--inspect http://127.0.0.1/ --inspect-sql query.sql"},
+		{1, "no such file", "--seed-sql nothing.sql"},
+		{2, ":nothing", "--listen 127.0.0.1:0 --seed-sql some.sql --seed true"},
+		{2, "press Enter", "--listen 127.0.0.1:0"},
+		{1, "--seed", "--listen 127.0.0.1:0 --seed false"},
+		{1, "not a loopback address", "--listen 0.0.0.0:0 --seed true"},
+		{1, "scenarios failed", "--listen 127.0.0.1:0 --seed true --connect 100ms"},
+	} {
+		code, out, errs := run(t, dir, append([]string{"conformance"}, strings.Fields(c.args)...)...)
+		if code != c.code || !strings.Contains(errs, c.says) {
+			t.Errorf("%s: exit %d, %s%s", c.args, code, out, errs)
+		}
+	}
+}

@@ -1,0 +1,437 @@
+package conformance_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/csv"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client"
+	"github.com/huanxin-platform/huanxin/internal/conformance"
+)
+
+// receiver is a company's own program, in memory, with faults that real ones have.
+type receiver struct {
+	testing.TB
+	faults map[string]bool
+	hub    *client.Client
+	stop   context.CancelFunc
+	work   sync.WaitGroup
+
+	mu       sync.Mutex
+	accounts []*phone
+	done     map[string]string // by task: the outcome that was answered
+	hold     bool
+}
+
+type phone struct {
+	account, number, bound string
+	binding                huanxin.Binding
+	key, exists            bool
+	unbound                int
+}
+
+// newReceiver gives a company without an agent and the options of a run against it. The facts that it does not keep are named.
+func newReceiver(t *testing.T, push bool, faults ...string) (*receiver, conformance.Options) {
+	t.Helper()
+	r := &receiver{TB: t, faults: map[string]bool{}, done: map[string]string{}}
+	for _, f := range faults {
+		r.faults[f] = true
+	}
+	o := conformance.DefaultOptions()
+	o.Dir, o.Listen = t.TempDir(), freeAddress(t)
+	o.Connect, o.Within, o.Quiet = 20*time.Second, 20*time.Second, 700*time.Millisecond
+	if r.faults["never answers"] || r.faults["forgets the digest"] {
+		o.Within = 3 * time.Second // it is waited for
+	}
+	o.Without = []string{conformance.FactClass}
+	o.Inspector = r
+	o.Seed = func(context.Context) error { return r.load(o.Dir) }
+	o.Start = func(context.Context) error { return r.start(o, push) }
+	t.Cleanup(func() {
+		if r.stop != nil {
+			r.stop()
+		}
+		r.work.Wait()
+	})
+	return r, o
+}
+
+// Inspect is what the company says of an account.
+func (r *receiver) Inspect(_ context.Context, a *conformance.Account) (conformance.Sight, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.accounts {
+		if p.account == a.Name {
+			return conformance.Sight{IsKey: p.key, Exists: new(p.exists), Unbound: new(p.unbound)}, nil
+		}
+	}
+	return conformance.Sight{}, nil
+}
+
+func (r *receiver) load(dir string) error {
+	f, err := os.Open(filepath.Join(dir, conformance.AccountsFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		return err
+	}
+	for _, row := range rows[1:] {
+		at := func(name string) string { return row[slices.Index(rows[0], name)] }
+		p := &phone{account: at("account"), number: at("number"), bound: at("bound_at"), key: true, exists: true}
+		moment := func(name string) huanxin.Moment {
+			t, _ := time.Parse(time.RFC3339, at(name))
+			return huanxin.Exactly(t)
+		}
+		p.binding.FirstBound, p.binding.LastProof = moment("bound_at"), moment("last_proof")
+		if d, err := huanxin.ParseDate(at("bound_day")); err == nil {
+			p.binding.FirstBound = huanxin.OnDay(d, huanxin.China)
+		}
+		if at("last_proof_never") == "1" {
+			p.binding.LastProof = huanxin.Never()
+		}
+		p.binding.SamePerson = map[string]huanxin.Tri{"yes": huanxin.Yes, "no": huanxin.No}[at("same_person")]
+		r.accounts = append(r.accounts, p)
+	}
+	return nil
+}
+
+func (r *receiver) start(o conformance.Options, push bool) error {
+	secret, err := os.ReadFile(filepath.Join(o.Dir, conformance.SecretFile))
+	if err != nil {
+		return err
+	}
+	r.hub = client.New(client.Options{URL: "http://" + o.Listen, ID: o.ClientID, Secret: strings.TrimSpace(string(secret))})
+	ctx, cancel := context.WithCancel(r.Context())
+	r.stop = cancel
+	wanted := client.StreamConfig{Events: []huanxin.EventType{huanxin.UnbindRequested, huanxin.UnbindCancelled, huanxin.RecycleRetracted}}
+	if push {
+		s := httptest.NewServer(r.endpoint())
+		r.Cleanup(s.Close)
+		wanted.PushTo, wanted.Authorization = s.URL, "Bearer us"
+	}
+	stream, err := r.hub.CreateStream(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	r.work.Go(func() {
+		for ctx.Err() == nil {
+			if self, err := r.hub.Self(ctx); err == nil {
+				r.mu.Lock()
+				r.hold = self.Hold && !r.faults["deaf to the kill switch"]
+				r.mu.Unlock()
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+	})
+	if !push {
+		r.work.Go(func() { r.poll(ctx, stream) })
+	}
+	return nil
+}
+
+func (r *receiver) poll(ctx context.Context, stream client.Stream) {
+	var in client.PollRequest
+	for ctx.Err() == nil {
+		out, err := r.hub.Poll(ctx, stream, in)
+		if err != nil {
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		in = client.PollRequest{}
+		for jti, token := range out.Sets {
+			if e := r.take(ctx, token); e != nil {
+				if in.Refused == nil {
+					in.Refused = map[string]client.SetError{}
+				}
+				in.Refused[jti] = *e
+			} else {
+				in.Ack = append(in.Ack, jti)
+			}
+		}
+	}
+}
+
+func (r *receiver) endpoint() http.Handler {
+	if r.faults["believes everything"] {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			text, _ := io.ReadAll(req.Body)
+			_ = r.take(context.WithoutCancel(req.Context()), string(text))
+			w.WriteHeader(http.StatusAccepted)
+		})
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.hub.Pushes("Bearer us", func(ctx context.Context, s client.SET) error {
+			r.react(context.WithoutCancel(ctx), s)
+			return nil
+		}, nil).ServeHTTP(w, req)
+	})
+}
+
+// take verifies a SET, or does not, and acts.
+func (r *receiver) take(ctx context.Context, token string) *client.SetError {
+	s, err := r.hub.Verify(ctx, token)
+	if err != nil && r.faults["believes everything"] {
+		s, err = believe(token), nil
+	}
+	if err != nil {
+		return &client.SetError{Err: "authentication_failed"}
+	}
+	r.react(ctx, s)
+	return nil
+}
+
+// believe reads a SET as whoever does not verify it.
+func believe(token string) (s client.SET) {
+	var in struct {
+		Subject struct {
+			Number string `json:"phone_number"`
+		} `json:"sub_id"`
+		Events map[string]client.Task `json:"events"`
+	}
+	text, _ := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	_ = json.Unmarshal(text, &in)
+	for uri, t := range in.Events {
+		s.Type, _ = huanxin.ParseEventType(uri)
+		s.Task = t
+	}
+	s.Task.Number = in.Subject.Number
+	return s
+}
+
+func (r *receiver) react(ctx context.Context, s client.SET) {
+	if s.Type == huanxin.UnbindRequested {
+		r.work.Go(func() { r.do(ctx, s.Task) })
+	}
+	if s.Type == huanxin.RecycleRetracted && s.TaskID != "" && !r.faults["restores nothing"] {
+		r.work.Go(func() { r.restore(ctx, s) })
+	}
+}
+
+// restore undoes what was done for a task, by rule 15: where its account was bound in today's tenure, and the number nowhere else.
+func (r *receiver) restore(ctx context.Context, s client.SET) {
+	for range 10 {
+		time.Sleep(200 * time.Millisecond) // checks lag behind the feed
+		r.mu.Lock()
+		var gone []*phone
+		elsewhere := false
+		for _, p := range r.accounts {
+			if p.number == s.Number.E164() {
+				if elsewhere = elsewhere || p.key; !p.key {
+					gone = append(gone, p)
+				}
+			}
+		}
+		r.mu.Unlock()
+		for _, p := range gone {
+			_, answer, err := r.hub.Check(ctx, p.number, p.bound)
+			if holds := err == nil && answer.Outcome == "UNCHANGED" && !elsewhere; holds || r.faults["restores everything"] {
+				r.mu.Lock()
+				p.key = true
+				r.mu.Unlock()
+			}
+		}
+	}
+}
+
+func (r *receiver) do(ctx context.Context, t client.Task) {
+	for r.held() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if r.faults["never answers"] {
+		return
+	}
+	if !r.faults["does not read again"] {
+		again, err := r.hub.Task(ctx, t.ID)
+		if state, _ := huanxin.ParseTaskState(again.State); err != nil || !state.Open() {
+			return
+		}
+	}
+	v, ok := r.decide(t)
+	if !ok {
+		return
+	}
+	a := client.AnswerTo(t, v.Outcome.String(), v.Reason.String())
+	if r.faults["forgets the digest"] {
+		a.Digest = ""
+	}
+	for range 20 {
+		_, err := r.hub.Answer(ctx, a)
+		if k := huanxin.KindOf(err); err == nil || k != huanxin.Unavailable && k != huanxin.Internal || r.faults["answers once"] {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func (r *receiver) held() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hold
+}
+
+func (r *receiver) decide(t client.Task) (v huanxin.Verdict, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done[t.ID] != "" && !r.faults["acts on every event"] {
+		return v, false
+	}
+	r.done[t.ID] = "x"
+	switch {
+	case t.Kind != "unbind":
+		return huanxin.Verdict{Outcome: huanxin.Kept, Reason: huanxin.NotInScope}, true
+	case r.faults["keeps everything"]:
+		return huanxin.Verdict{Outcome: huanxin.Kept, Reason: huanxin.NotInScope}, true
+	}
+	claim := huanxin.Claim{Start: huanxin.Exactly(t.Tenure.StartedAt), Known: true}
+	if t.Tenure.Origin == "unknown" {
+		claim = huanxin.Claim{Start: huanxin.OnDay(huanxin.DateOf(t.Tenure.StartedAt, huanxin.China), huanxin.China)}
+	}
+	var all []huanxin.Verdict
+	for _, p := range r.accounts {
+		if p.number != t.Number || !p.key && !r.faults["acts on every event"] || r.faults["knows no new segments"] && strings.HasPrefix(p.number, "+8619") {
+			continue
+		}
+		var one huanxin.Verdict
+		one.Outcome, one.Reason, _ = huanxin.Decide(claim, p.binding)
+		if r.faults["unbinds everything"] {
+			one = huanxin.Verdict{Outcome: huanxin.Unbound, Reason: huanxin.Removed}
+		}
+		if one.Outcome == huanxin.Unbound {
+			p.key = false
+			p.unbound++
+			p.exists = p.exists && !r.faults["deletes accounts"]
+		}
+		all = append(all, one)
+	}
+	v.Outcome, v.Reason = huanxin.Combine(all)
+	return v, true
+}
+
+// TestACompanyWithoutAnAgentIsToldWhatIsWrong by one fault each.
+func TestACompanyWithoutAnAgentIsToldWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	forged := []string{"forged-signature", "forged-none", "forged-kid", "forged-embedded-key", "forged-audience", "forged-issuer", "forged-type"}
+	for fault, c := range map[string]struct {
+		push bool
+		want []string
+	}{
+		"no fault":                {false, nil},
+		"no fault, by push":       {true, nil},
+		"acts on every event":     {false, []string{"duplicates", "cancelled", "aborted", "order", "read-again"}},
+		"does not read again":     {false, []string{"cancelled", "aborted", "order", "read-again"}},
+		"deaf to the kill switch": {false, []string{"kill-switch"}},
+		"forgets the digest":      {false, nil},
+		"answers once":            {false, []string{"answer-lost"}},
+		"deletes accounts":        {false, []string{"rule-2"}},
+		"restores everything":     {true, []string{"restore-taken", "restore-moved"}},
+		"knows no new segments":   {false, []string{"segments"}},
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			r, o := newReceiver(t, c.push, fault)
+			r.faults["does not read again"] = fault == "acts on every event" || r.faults["does not read again"]
+			rep, by := judged(t, o)
+			if fault == "forgets the digest" {
+				if r := by["answers"]; r.Outcome != conformance.Failed || !strings.Contains(r.Seen.En, "required") {
+					t.Errorf("answers: %s %s", r.Outcome, r.Seen.En)
+				}
+				return
+			}
+			fails(t, rep, c.want...)
+		})
+	}
+	t.Run("believes everything", func(t *testing.T) {
+		t.Parallel()
+		for name, push := range map[string]bool{"poll": false, "push": true} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				_, o := newReceiver(t, push, "believes everything", "does not read again")
+				_, by := judged(t, o)
+				for _, code := range forged {
+					if r := by[code]; r.Outcome != conformance.Failed {
+						t.Errorf("%s %s: %s", code, r.Outcome, r.Seen.En)
+					}
+				}
+				if push && by["forged-sender"].Outcome != conformance.Failed {
+					t.Error("whoever sends is believed")
+				}
+			})
+		}
+	})
+}
+
+// TestACompanyThatUnbindsEverythingBreaksRuleOne whatever it answers.
+func TestACompanyThatUnbindsEverythingBreaksRuleOne(t *testing.T) {
+	t.Parallel()
+	_, o := newReceiver(t, false, "unbinds everything")
+	rep, by := judged(t, o)
+	for _, code := range []string{"row-1", "row-1-instant", "row-1-day", "row-2", "row-3", "row-4-hours", "row-5", "row-6", "several-unbound", "rule-1"} {
+		if by[code].Outcome != conformance.Failed {
+			t.Errorf("%s: %s", code, by[code].Outcome)
+		}
+	}
+	if rep.OK() || by["row-7"].Outcome != conformance.Passed {
+		t.Error("row 7")
+	}
+}
+
+func TestACompanyThatKeepsEverythingFails(t *testing.T) {
+	t.Parallel()
+	_, o := newReceiver(t, false, "keeps everything")
+	o.Inspector = nil
+	_, by := judged(t, o)
+	for _, code := range []string{"row-1", "row-3", "row-7", "none", "segments", "delivery"} {
+		if by[code].Outcome != conformance.Failed {
+			t.Errorf("%s: %s", code, by[code].Outcome)
+		}
+	}
+	if by["rule-1"].Outcome != conformance.Skipped || by["restore"].Outcome != conformance.Skipped {
+		t.Error("what nobody sees was judged")
+	}
+}
+
+func TestACompanyThatNeverAnswersFails(t *testing.T) {
+	t.Parallel()
+	_, o := newReceiver(t, false, "never answers", "restores nothing")
+	_, by := judged(t, o)
+	for _, code := range []string{"row-1", "row-7", "none", "delivery", "clock", "answer-lost", "kind-clear-label"} {
+		if r := by[code]; r.Outcome != conformance.Failed || !strings.Contains(by["row-7"].Seen.En, "no answer") {
+			t.Errorf("%s: %s %s", code, r.Outcome, r.Seen.En)
+		}
+	}
+}
+
+func TestACompanyThatNeverComesIsToldWhereTheHubIs(t *testing.T) {
+	t.Parallel()
+	_, o := newReceiver(t, false)
+	o.Start, o.Connect = nil, 300*time.Millisecond
+	rep, by := judged(t, o)
+	if rep.OK() || by["connect"].Outcome != conformance.Failed || !strings.Contains(by["connect"].Fix.En, o.Listen) {
+		t.Errorf("%+v", rep.Results)
+	}
+}
+
+func TestAccountsThatAreNotThereAreNoticedBeforeAnythingElse(t *testing.T) {
+	t.Parallel()
+	_, o := newReceiver(t, false)
+	o.Seed = nil
+	rep, by := judged(t, o)
+	if rep.OK() || len(rep.Results) != 1 || by["seed"].Outcome != conformance.Failed || by["seed"].Fix == nil {
+		t.Errorf("%+v", rep.Results)
+	}
+}
