@@ -134,6 +134,15 @@ func (o *Outbox) Brought(ok bool, now time.Time) {
 	}
 }
 
+// Recall lets what is out, and would come again within a time, come again now: whoever had it to bring is gone.
+func (o *Outbox) Recall(now time.Time, within time.Duration) {
+	for i := range o.Pending {
+		if u := &o.Pending[i]; u.out() && now.Before(u.Again) && !now.Add(within).Before(u.Again) {
+			u.Again = now.Truncate(time.Millisecond)
+		}
+	}
+}
+
 // Repeat makes a SET pending that was settled. One that is pending stays as it is, and one that the cursor has yet to come to (it was
 // set back) is left to it: taken twice it would be pending twice.
 func (o *Outbox) Repeat(it FeedItem) {

@@ -255,6 +255,17 @@ func (m *outboxModel) actions(l OutboxLimits) map[string]func(*rapid.T) {
 			m.save(o)
 			m.same(o, l)
 		},
+		"recalled": func(t *rapid.T) {
+			o, within := m.load(), time.Duration(rapid.IntRange(0, 70).Draw(t, "within"))*time.Second
+			o.Recall(m.now, within)
+			for _, s := range m.sets {
+				if s.state == pending && s.attempts > 0 && m.now.Before(s.again) && s.again.Sub(m.now) <= within {
+					s.again = m.now
+				}
+			}
+			m.save(o)
+			m.same(o, l)
+		},
 		"repeated": func(*rapid.T) {
 			if len(m.sets) == 0 {
 				return

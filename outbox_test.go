@@ -190,6 +190,15 @@ func TestWakeTellsWhenSomethingComesAgain(t *testing.T) {
 	}
 }
 
+func TestWhatIsRecalledComesAgainAtOnceButNotWhatWasPutOff(t *testing.T) {
+	o := &Outbox{Next: 1}
+	o.Take(items(1, 3, FeedItem{No: at(1)}, FeedItem{No: at(2)}), outboxStart, limits(10), sendAll)
+	o.Postpone(at(2), outboxStart.Add(5*time.Minute))
+	o.Recall(outboxStart.Add(time.Second), again)
+	got, _ := o.Take(items(3, 3), outboxStart.Add(time.Second), limits(10), sendAll)
+	expect(t, "recalled", got, at(1))
+}
+
 func TestAReceiverFailsFromTheFirstFailureAfterASuccessOn(t *testing.T) {
 	o := &Outbox{}
 	o.Brought(false, outboxStart)

@@ -16,6 +16,8 @@ type Exchange struct {
 	Max     int           // SETs
 	Reserve int           // see huanxin.OutboxLimits
 	Again   time.Duration // after this, what is handed out now is handed out again unless it is settled
+	// Recall says that nobody has what was handed out before, so that it need not wait for its time.
+	Recall bool
 }
 
 // RefusedSET is one that its receiver does not take, or that was tried for too long. It becomes a dead letter.

@@ -79,6 +79,9 @@ func (w *world) polls(app, stream string, in core.Poll) core.Exchanged {
 	}
 	out, err := w.PollStream(context.Background(), w.as(app), stream, in)
 	must(w, err)
+	if in.Again < later {
+		time.Sleep(in.Again + time.Millisecond) // what was handed out comes again from now on
+	}
 	return out
 }
 

@@ -86,7 +86,9 @@ func (x *exchanging) read(tx *store.Tx, id huanxin.StreamID, state func(huanxin.
 	for _, t := range x.row.Delivered() {
 		x.told = x.told.With(t)
 	}
-	x.box, err = outboxOf(&x.state)
+	if x.box, err = outboxOf(&x.state); err == nil && x.in.Recall {
+		x.box.Recall(x.now, x.in.Again)
+	}
 	return err
 }
 

@@ -13,7 +13,7 @@ import (
 
 const (
 	// pushAgain is after how long what was handed out for a push may be handed out again if nothing is known of it: this hub, or
-	// another one, was killed. It is longer than a push may take.
+	// another one, was killed. It is longer than a push may take. Whoever begins to push knows that nobody else does, and does not wait.
 	pushAgain = 2 * outbound.DefaultTimeout
 	// saveAfter and saveMany are when results are saved together.
 	saveAfter = 20 * time.Millisecond
@@ -52,6 +52,7 @@ type pusher struct {
 	saved   chan savedPushes
 
 	look, more bool
+	recall     bool      // what was handed out before and is not in hand is in nobody's
 	wake       time.Time // when something comes again; zero: nothing does
 	looked     time.Time
 	notBefore  time.Time // the receiver wants to be left alone until then
@@ -82,7 +83,7 @@ type savedPushes struct {
 
 func newPusher(f *Feed, h *hosts, id huanxin.StreamID) *pusher {
 	p := &pusher{f: f, hosts: h, id: id, name: f.Hub.StreamName(id), hand: map[huanxin.FeedNo]bool{}, done: make(chan pushed, mostWindow),
-		window: window{size: firstWindow}, saved: make(chan savedPushes, 1), look: true, rekeyed: map[huanxin.FeedNo]bool{}, kicked: make(chan struct{}, 1)}
+		window: window{size: firstWindow}, saved: make(chan savedPushes, 1), look: true, recall: true, rekeyed: map[huanxin.FeedNo]bool{}, kicked: make(chan struct{}, 1)}
 	p.waiter = &waiter{listener: core.FeedListener{Stream: id}, wake: func(changed bool) {
 		if changed {
 			p.changed.Store(true)

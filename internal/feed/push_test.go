@@ -369,6 +369,22 @@ func TestAFeedThatStopsGivesBackWhatItDidNotSend(t *testing.T) {
 	})
 }
 
+func TestWhatAKilledHubHadInHandIsPushedAtOnceByTheNext(t *testing.T) {
+	onEach(t, func(t *testing.T, s *stage) {
+		rc := s.receiver(nil)
+		stream := s.pushTo("chat", rc.URL)
+		s.recycle(1, 20)
+		killed, err := s.ExchangePushes(t.Context(), s.ids(stream), core.Exchange{Max: 15, Again: 30 * time.Second})
+		must(t, err)
+		began := time.Now()
+		s.run()
+		s.eventually("all came", func() bool { return rc.count() == 20 && s.unsettled(stream) == 0 })
+		if took := time.Since(began); took > 15*time.Second || len(killed.SETs) != 15 {
+			t.Errorf("after %v; %d were in hand", took, len(killed.SETs))
+		}
+	})
+}
+
 func TestOfTwoHubsOnePushesAndTheOtherTakesOver(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, postgres.Database(t))

@@ -67,6 +67,7 @@ func (p *pusher) save(ctx context.Context) {
 	in.Again = pushAgain
 	if in.Max = p.room(now); in.Max > 0 {
 		in.Reserve = in.Max / 4
+		in.Recall, p.recall = p.recall, false
 		if p.down() { // by turns: one SET may be the trouble
 			p.probes++
 			in.Reserve = p.probes % 2
@@ -107,7 +108,7 @@ func (p *pusher) absorb(s savedPushes) {
 		p.unsaved.Acks = slices.Concat(s.in.Acks, p.unsaved.Acks)
 		p.unsaved.Refused = slices.Concat(s.in.Refused, p.unsaved.Refused)
 		p.unsaved.Failed = slices.Concat(s.in.Failed, p.unsaved.Failed)
-		p.retry, p.look = time.Now().Add(time.Second), true
+		p.retry, p.look, p.recall = time.Now().Add(time.Second), true, true
 		if huanxin.KindOf(s.err) == huanxin.NotFound {
 			p.gone = true
 			return

@@ -227,6 +227,9 @@ func (d *deployment) logsAreClean() {
 	if !bytes.Contains(text, []byte(`"msg":"request"`)) {
 		d.t.Error("the log shows no requests, so it proves nothing")
 	}
+	if at := bytes.Index(text, []byte("WARNING: DATA RACE")); at >= 0 {
+		d.t.Errorf("the hub raced:\n%s", text[at:min(at+4000, len(text))])
+	}
 	page := d.metrics()
 	if !bytes.Contains(page, []byte("huanxin_http_requests_total")) {
 		d.t.Errorf("the metrics page is empty: %s", page)
