@@ -125,7 +125,7 @@ func (h *Hub) Cases(ctx context.Context, who huanxin.Caller, after string, limit
 	if after != "" {
 		var ok bool
 		if from, ok = h.keys.ParseID(seal.CaseID, after); !ok {
-			return nil, huanxin.BadField("after", "malformed", "must be the id of a case")
+			return nil, huanxin.BadField("after", "unknown_case", "after is the id of a case that was listed before")
 		}
 	}
 	var app huanxin.PartyNo

@@ -243,6 +243,17 @@ func (h *Hub) DisableParty(ctx context.Context, who huanxin.Caller, id string, d
 	return h.PutParty(ctx, who, changed, true)
 }
 
+// JoinParty has an app take part that was only listed, or only lists it.
+func (h *Hub) JoinParty(ctx context.Context, who huanxin.Caller, id string, joined bool) error {
+	p := h.Party(id)
+	if p == nil {
+		return notFound("party")
+	}
+	changed := *p
+	changed.NotJoined = !joined
+	return h.PutParty(ctx, who, changed, true)
+}
+
 // HoldParty sets an app's kill switch, or releases it. Its agent asks for it every half minute.
 func (h *Hub) HoldParty(ctx context.Context, who huanxin.Caller, id string, hold bool) error {
 	p := h.Party(id)
