@@ -82,10 +82,10 @@ func party(ctx context.Context, args []string) error {
 			return partySwitch(ctx, args, "release", (*core.Hub).HoldParty, false)
 		}},
 		{"feed", "say what an app's contract grants it of the event feed", partyFeed},
+		{"list", "list all parties", partyList},
 		{"join", "an app that was only listed takes part from now on", func(ctx context.Context, args []string) error {
 			return partySwitch(ctx, args, "join", (*core.Hub).JoinParty, true)
 		}},
-		{"list", "list all parties", partyList},
 		{"replica", "say which replica of the number index an app's contract grants", partyReplica},
 	})
 }
