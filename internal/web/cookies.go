@@ -48,7 +48,9 @@ func (v *visit) session() error {
 	switch {
 	case huanxin.KindOf(err) == huanxin.Unauthenticated:
 		v.setCookie(sessionCookie, "", 0)
-		v.ended = err
+		if huanxin.CodeOf(err) != "no_session" {
+			v.ended = err
+		}
 		return nil
 	case err != nil:
 		return err

@@ -9,7 +9,7 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/core"
 )
 
-func (w *Web) home(v *visit) error { return v.show("home", HomePage{v.frame("service")}) }
+func (w *Web) home(v *visit) error { return v.show("home", HomePage{v.frame("home-title")}) }
 
 func (w *Web) signIn(v *visit) error {
 	p := SignInPage{F: v.frame("signin-title"), Back: "/number"}
