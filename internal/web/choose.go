@@ -106,7 +106,9 @@ func (v *visit) group(page *AppsPage, apps []core.HolderApp, p picks) {
 			at[title] = i
 			page.Groups = append(page.Groups, AppGroup{Title: title, Why: why})
 		}
-		page.Groups[i].Apps = append(page.Groups[i].Apps, item)
+		g := &page.Groups[i]
+		g.Apps = append(g.Apps, item)
+		g.Open = g.Open || i == 0 || item.Picked || p.query != ""
 	}
 }
 

@@ -45,6 +45,7 @@ type AppsPage struct {
 // AppGroup is apps of one class. Title and Why are keys.
 type AppGroup struct {
 	Title, Why string
+	Open       bool // its apps are shown at once
 	Apps       []AppItem
 }
 

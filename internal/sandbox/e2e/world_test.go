@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/huanxin-platform/huanxin/internal/sandbox"
 )
 
@@ -129,10 +130,17 @@ func (b *browser) signsIn(h sandbox.Holder) {
 func (b *browser) chooses(apps ...string) {
 	b.Helper()
 	b.goes("/apps")
+	b.opens(apps[0])
 	for _, id := range apps {
 		b.ticks(`input[value="` + id + `"]`)
 	}
 	b.clicks(`button[value="next"]`)
+}
+
+// opens opens the group that an app is in.
+func (b *browser) opens(app string) {
+	b.Helper()
+	b.do(chromedp.Click(chromedp.CSS(`details:has(input[value="` + app + `"]) > summary`)))
 }
 
 // agrees presses the button, and confirms at the carrier who they are.

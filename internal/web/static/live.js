@@ -8,9 +8,9 @@
     query.addEventListener("input", () => {
       const words = query.value.trim().toLowerCase();
       for (const li of items) li.hidden = !li.textContent.toLowerCase().includes(words) && !li.querySelector("input").checked;
-      for (const set of form.querySelectorAll("fieldset")) {
-        const own = set.querySelectorAll("ul.apps li");
-        if (own.length) set.hidden = [...own].every((li) => li.hidden);
+      for (const set of form.querySelectorAll("details.group")) {
+        set.hidden = [...set.querySelectorAll("li")].every((li) => li.hidden);
+        if (words) set.open = true;
       }
     });
     query.addEventListener("keydown", (e) => { if (e.key === "Enter") e.preventDefault(); });
