@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -24,14 +23,27 @@ type Options struct {
 	HTTP *http.Client
 	// Secret authenticates the client in place of the configuration's files.
 	Secret string
+	// Authorization is what pushes must show, in place of the configuration's file. With it delivery.listen may be empty: then nothing
+	// listens, and whoever embeds the agent serves Pushes at delivery.url.
+	Authorization string
+	// Events are types of event that the stream tells of beside those that the agent needs.
+	Events []huanxin.EventType
+	// Heard is told of every SET that comes and can be verified, before the agent takes it in. It is as with client.Take: a SET is
+	// acknowledged after both have it, one that Heard refuses is refused and not taken in, and one may come again. It may be called for
+	// several SETs at once. nil: nobody is told.
+	Heard client.Take
+	// Answered is told of each answer that the hub has taken, after that is noted here: one that was taken right before the process was
+	// killed may be told of again. nil: nobody is told.
+	Answered func(task string, v huanxin.Verdict)
 	// Log may be nil. It is never given a number.
 	Log *slog.Logger
 	// Speed divides the durations of the service (hold, restore, look_again) as a demo's does; 0: 1.
 	Speed float64
 	// Relaxed keeps the state through a killed process, and not through a power cut.
 	Relaxed bool
-	// Begin says when a task is worked that was seen now; nil or the zero time: at once.
-	Begin func(task string, due time.Time) time.Time
+	// Begin says before when a task is neither decided for good nor answered that was seen and is due then; nil or the zero time: at once.
+	// A key of high value stops at once all the same (DOMAIN.md §6). For the same task it gives the same time.
+	Begin func(task string, seen, due time.Time) time.Time
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 
@@ -55,8 +67,10 @@ type Agent struct {
 	kick    chan struct{}
 	noLinks atomic.Bool // the hub refused one
 	working sync.Mutex  // held while tasks are worked: one round at a time
-	self    atomic.Pointer[client.Self]
-	about   status
+	// subscribing is held while the stream is made or changed.
+	subscribing sync.Mutex
+	self        atomic.Pointer[client.Self]
+	about       status
 
 	hold, restoreFor, lookAgain time.Duration
 }
@@ -64,10 +78,7 @@ type Agent struct {
 // Open makes an agent ready. It reads files and does not connect yet. Only one agent can have a state directory: another gets
 // errTaken, as text that says so.
 func Open(cfg Config, o Options) (*Agent, error) {
-	if o.Secret != "" {
-		cfg.Hub.SecretFile = cmp.Or(cfg.Hub.SecretFile, "-") // it is not read
-	}
-	if err := cfg.Check(); err != nil {
+	if err := cfg.check(&o); err != nil {
 		return nil, err
 	}
 	a, err := prepare(cfg, o)
@@ -216,9 +227,9 @@ func (a *Agent) loop(ctx context.Context) {
 		if err := errors.Join(errs...); err != nil && ctx.Err() == nil {
 			failures++
 			a.about.failed(err)
-			a.log.Warn("the agent cannot go on", "app", a.cfg.Hub.ClientID, "error", err, "again_in", a.backoff(failures).String())
-			next = earlier(next, a.now().Add(a.backoff(failures)))
-			next = latest(next, a.now().Add(a.backoff(failures)))
+			wait := a.backoffAfter(failures, err)
+			a.log.Warn("the agent cannot go on", "app", a.cfg.Hub.ClientID, "error", err, "again_in", wait.String())
+			next = a.now().Add(wait)
 		} else {
 			failures = 0
 		}
@@ -250,6 +261,15 @@ func (a *Agent) now() time.Time { return a.o.Now().UTC().Truncate(time.Microseco
 
 func (a *Agent) backoff(failures int) time.Duration {
 	return min(time.Duration(a.cfg.Timings.Retry)<<min(max(failures-1, 0), 12), time.Duration(a.cfg.Timings.RetryMost))
+}
+
+// backoffAfter is backoff that heeds what the hub says of when to come again.
+func (a *Agent) backoffAfter(failures int, err error) time.Duration {
+	d := a.backoff(failures)
+	if e, ok := errors.AsType[*huanxin.Error](err); ok {
+		d = max(d, e.RetryAfter)
+	}
+	return d
 }
 
 // at marks a step after which the process may be killed.
