@@ -41,6 +41,9 @@ type Options struct {
 	Speed float64
 	// Relaxed keeps the state through a killed process, and not through a power cut.
 	Relaxed bool
+	// ListLater has open tasks listed for the first time after delivery.list_every, unless the stream was made just now. Else an agent lists
+	// when it begins, besides what the stream tells: agents of one process that begin together need not.
+	ListLater bool
 	// Begin says before when a task is neither decided for good nor answered that was seen and is due then; nil or the zero time: at once.
 	// A key of high value stops at once all the same (DOMAIN.md §6). For the same task it gives the same time.
 	Begin func(task string, seen, due time.Time) time.Time
@@ -207,6 +210,9 @@ func (a *Agent) wake() {
 // loop asks the hub what is to be asked from time to time, and works what is due.
 func (a *Agent) loop(ctx context.Context) {
 	var listAt, selfAt time.Time
+	if a.o.ListLater && a.cfg.Delivery.Mode != "list" {
+		listAt = a.now().Add(time.Duration(a.cfg.Delivery.ListEvery))
+	}
 	failures := 0
 	for ctx.Err() == nil {
 		now := a.now()

@@ -48,7 +48,7 @@ func (d *demo) endpoint(party string) http.Handler {
 // work. Until then those that are pushed may be paused, if that is not at once: nobody is there to take anything.
 func (d *demo) subscribe(ctx context.Context, paused bool) error {
 	return d.eachApp(ctx, func(app *appsim.App, hub *client.Client) error {
-		s, err := app.Subscribe(ctx, hub, d.pushTo(app.Spec))
+		s, err := app.Subscribe(ctx)
 		if err == nil && paused && pushed(app.Spec) {
 			_, err = hub.SetStreamStatus(ctx, client.StreamState{Stream: s.ID, Status: huanxin.StreamPaused.String(), Reason: "not at work yet"})
 		}
@@ -101,11 +101,9 @@ func (d *demo) eachApp(ctx context.Context, do func(app *appsim.App, hub *client
 }
 
 // The app that is down at times is so for two days of every ten of the world; with --once for a part of the story, see outage.
-// Afterwards the hub may wait 5 minutes before it tries again, so it has as long to tell what the app's list shows.
 const (
-	downEvery    = 10
-	downFor      = 2
-	downPatience = 6 * time.Minute
+	downEvery = 10
+	downFor   = 2
 )
 
 // outage says when the app is down that is so at times.
