@@ -55,7 +55,7 @@ func openSQL(cfg *SQLConfig, client string, zone *time.Location, timeout time.Du
 	n := cmp.Or(cfg.Connections, c.d.connections)
 	c.db.SetMaxOpenConns(n + c.d.leaseConns)
 	c.db.SetMaxIdleConns(n + c.d.leaseConns)
-	c.db.SetConnMaxIdleTime(20 * time.Second)
+	c.db.SetConnMaxIdleTime(c.d.idle)
 	c.holder = c.d.lease(c.db, dsn, client)
 	return c, nil
 }
