@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,9 +175,9 @@ func TestOneSETThatNeverComesThroughHoldsUpNoOtherNumber(t *testing.T) {
 
 func TestAReceiverThatIsDownIsAskedByOnePushAtATimeAndThenHasAll(t *testing.T) {
 	t.Parallel()
-	up := false
+	var up atomic.Bool
 	n := &network{answer: func(int, got) (int, http.Header) {
-		if up {
+		if up.Load() {
 			return 202, nil
 		}
 		return 0, nil
@@ -187,7 +188,7 @@ func TestAReceiverThatIsDownIsAskedByOnePushAtATimeAndThenHasAll(t *testing.T) {
 		if seen, _ := n.counts(); seen > 30 {
 			t.Errorf("it was tried %d times in an hour", seen)
 		}
-		up = true
+		up.Store(true)
 		run(6 * time.Minute)
 		if _, taken := n.counts(); taken != 500 || s.unsettled(stream) != 0 {
 			t.Errorf("%d of 500 came, %d are left", taken, s.unsettled(stream))
@@ -197,9 +198,9 @@ func TestAReceiverThatIsDownIsAskedByOnePushAtATimeAndThenHasAll(t *testing.T) {
 
 func TestAVerificationIsTriedAtOnceThoughTheReceiverWasDown(t *testing.T) {
 	t.Parallel()
-	up := false
+	var up atomic.Bool
 	n := &network{answer: func(int, got) (int, http.Header) {
-		if up {
+		if up.Load() {
 			return 202, nil
 		}
 		return 0, nil
@@ -208,9 +209,10 @@ func TestAVerificationIsTriedAtOnceThoughTheReceiverWasDown(t *testing.T) {
 		s.recycle(1, 20)
 		follow, stop := context.WithCancel(t.Context())
 		defer stop()
-		go func() {
+		var verifying sync.WaitGroup
+		verifying.Go(func() {
 			time.Sleep(2 * time.Hour)
-			up = true
+			up.Store(true)
 			began := time.Now()
 			must(t, s.VerifyStream(t.Context(), s.as("chat"), stream, "state"))
 			time.Sleep(5 * time.Second)
@@ -219,10 +221,11 @@ func TestAVerificationIsTriedAtOnceThoughTheReceiverWasDown(t *testing.T) {
 			if len(n.taken) == 0 || n.taken[0].typ != "verification" || n.times[len(n.seen)-len(n.taken)].Sub(began) > time.Second {
 				t.Errorf("within 5 s came %v", n.taken)
 			}
-		}()
+		})
 		var wg sync.WaitGroup
 		wg.Go(func() { s.feed.FollowOnly(follow) })
 		run(2*time.Hour + 10*time.Second)
+		verifying.Wait()
 		stop()
 		wg.Wait()
 	})
@@ -244,13 +247,15 @@ func TestAReceiverIsLeftAloneForAsLongAsItAsksFor(t *testing.T) {
 			bubble(t, n, func(t *testing.T, s *stage, stream string, run func(time.Duration)) {
 				s.recycle(1, 1)
 				seen := 0
-				go func() {
+				var meanwhile sync.WaitGroup
+				meanwhile.Go(func() {
 					time.Sleep(time.Minute)
 					s.recycle(2, 10)
 					time.Sleep(50 * time.Second)
 					seen, _ = n.counts()
-				}()
+				})
 				run(4 * time.Minute)
+				meanwhile.Wait()
 				_, taken := n.counts()
 				if seen != 1 || taken != 11 {
 					t.Errorf("%d pushes while it wants to be left alone, %d came afterwards", seen, taken)
