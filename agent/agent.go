@@ -218,8 +218,11 @@ func (a *Agent) loop(ctx context.Context) {
 		now := a.now()
 		var errs []error
 		if !now.Before(selfAt) {
-			errs = append(errs, a.askSelf(ctx))
-			selfAt = now.Add(time.Duration(a.cfg.Timings.HoldEvery))
+			err := a.askSelf(ctx)
+			errs = append(errs, err)
+			if selfAt = now.Add(time.Duration(a.cfg.Timings.HoldEvery)); err != nil {
+				selfAt = now.Add(min(time.Duration(a.cfg.Timings.HoldEvery), a.backoff(failures+1)))
+			}
 		}
 		if !now.Before(listAt) {
 			err := a.list(ctx)
