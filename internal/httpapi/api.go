@@ -19,7 +19,7 @@ import (
 )
 
 // Version is that of the contract. It rises with every change of the OpenAPI document.
-const Version = "1.6.0"
+const Version = "1.7.0"
 
 const title = "huanxin 焕新"
 
@@ -154,7 +154,7 @@ type api struct {
 }
 
 func (a *api) routes() []Route {
-	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.answerSETRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes(),
+	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.caseRoutes(), a.answerSETRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes(),
 		a.ssfRoutes(), a.ssfPollRoutes())
 }
 
