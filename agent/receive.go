@@ -26,13 +26,8 @@ const streamName = "huanxin agent "
 
 // receive waits for the feed until ctx is done. A hub that has none is worked by listing alone.
 func (a *Agent) receive(ctx context.Context) {
-	unlisted := false
 	for failures := 0; ctx.Err() == nil; {
-		s, made, err := a.stream(ctx)
-		if unlisted = unlisted || made; err == nil && unlisted {
-			err = a.list(ctx) // what was asked before the stream began
-			unlisted = err != nil
-		}
+		s, err := a.Subscribe(ctx)
 		if err == nil && a.cfg.Delivery.Mode == "push" {
 			return // the hub comes to us
 		}
@@ -59,40 +54,54 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // Subscribe makes the agent's stream at the hub, or sees that it is there and comes to where the agent is now. What happens from then on
-// will be told of. Run does it by itself.
+// will be told of, and what was asked before is taken in from the list of tasks. Run does it by itself.
 func (a *Agent) Subscribe(ctx context.Context) (client.Stream, error) {
-	s, _, err := a.stream(ctx)
-	return s, err
-}
-
-// stream gives the agent's stream, and says whether it was made just now: then what happened before it is learnt by listing.
-func (a *Agent) stream(ctx context.Context) (s client.Stream, made bool, err error) {
 	a.subscribing.Lock()
 	defer a.subscribing.Unlock()
+	s, err := a.stream(ctx)
+	if err != nil {
+		return s, err
+	}
+	unlisted, err := a.state.meta(ctx, metaUnlisted)
+	if err != nil || unlisted == "" {
+		return s, err
+	}
+	if err := a.list(ctx); err != nil {
+		return s, err
+	}
+	return s, a.state.setMeta(ctx, metaUnlisted, "")
+}
+
+// metaUnlisted says that the stream is newer than the last list of tasks.
+const metaUnlisted = "unlisted"
+
+// stream gives the agent's stream.
+func (a *Agent) stream(ctx context.Context) (s client.Stream, err error) {
 	want := client.StreamConfig{}
 	if want.Description, err = a.streamName(ctx); err != nil {
-		return s, false, err
+		return s, err
 	}
 	want.Events = slices.Concat(heard, a.o.Events)
 	if a.cfg.Delivery.Mode == "push" {
 		want.PushTo = a.cfg.Delivery.URL
 		if want.Authorization, err = a.authorization(); err != nil {
-			return s, false, err
+			return s, err
 		}
 	}
 	known, err := a.state.meta(ctx, "stream")
 	if err != nil {
-		return s, false, err
+		return s, err
 	}
 	var all []client.Stream
 	if err := a.call(ctx, func(ctx context.Context) (err error) {
 		all, err = a.hub.Streams(ctx)
 		return err
 	}); err != nil {
-		return s, false, err
+		return s, err
 	}
 	at := slices.IndexFunc(all, func(s client.Stream) bool { return s.ID == known })
-	if made = at < 0; made {
+	made := at < 0
+	if made {
 		at = slices.IndexFunc(all, func(s client.Stream) bool { return s.Description == want.Description })
 	}
 	err = a.call(ctx, func(ctx context.Context) (err error) {
@@ -103,10 +112,13 @@ func (a *Agent) stream(ctx context.Context) (s client.Stream, made bool, err err
 		}
 		return err
 	})
-	if err == nil && made {
-		err = a.state.setMeta(ctx, "stream", s.ID)
+	if err != nil || !made {
+		return s, err
 	}
-	return s, made, err
+	if err := a.state.setMeta(ctx, metaUnlisted, "yes"); err != nil { // before it is known: see above
+		return s, err
+	}
+	return s, a.state.setMeta(ctx, "stream", s.ID)
 }
 
 // streamName is how the stream of this state is described.

@@ -11,13 +11,13 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/sandbox/catalogue"
 )
 
-// live lets everybody act: the apps, which have their streams by then, the carriers and their customers.
+// live lets everybody act: the apps, and when they have their streams the carriers and their customers.
 func (d *demo) live() {
 	d.actors.Go(func() {
-		if err := d.subscribe(d.acting, false); err != nil && d.acting.Err() == nil {
+		d.work()
+		if err := d.subscribe(d.acting, false); err != nil && d.acting.Err() == nil { // so that nothing happens before
 			d.say.line("有的应用没能订阅事件流,会再试 / some apps have no stream yet and will try again: %v", err)
 		}
-		d.work()
 		d.actors.Go(func() { d.show(d.acting) })
 		f := &fate{d: d, r: draws(d.world.Seed, streamLive, len(d.ledger.made()))}
 		f.run(d.acting)

@@ -95,7 +95,7 @@ type babbler struct {
 
 // babble looks at the task list now and then, until ctx is done, and sends nonsense about what is there.
 func (a *App) babble(ctx context.Context, g *agent.Agent) {
-	b := &babbler{App: a, hub: client.New(client.Options{URL: a.o.URL, ID: a.Spec.ID, Secret: a.o.Secret, HTTP: a.o.HTTP})}
+	b := &babbler{App: a, hub: a.client()}
 	for sleep(ctx, a.o.NonsenseRelist) {
 		if err := b.look(ctx, g); err != nil && ctx.Err() == nil {
 			a.o.Log.Debug("nonsense could not be said", "app", a.Spec.ID, "error", err)

@@ -36,7 +36,7 @@ func (a *App) config() agent.Config {
 	}
 	confirm := "https://" + a.Spec.Domain() + "/confirm"
 	c.Links = map[string]string{huanxin.ConfirmOwnAccount.String(): confirm, huanxin.EvidenceNeeded.String(): confirm}
-	c.Timings.LookAgain, c.Timings.HoldEvery = agent.Duration(24*time.Hour), spread(30*time.Second)
+	c.Timings.LookAgain, c.Timings.HoldEvery = agent.Duration(24*time.Hour), spread(time.Minute)
 	c.Timings.Retry, c.Timings.RetryMost = agent.Duration(100*time.Millisecond), agent.Duration(4*time.Second)
 	c.SQL = a.statements()
 	if a.configure != nil {
@@ -86,11 +86,29 @@ func (a *App) records(ctx context.Context) ([]agent.Record, error) {
 
 // Subscribe makes the app's stream at the hub, if it is not there.
 func (a *App) Subscribe(ctx context.Context) (client.Stream, error) {
+	if a.Spec.Behaviour == catalogue.Dead {
+		return a.subscribeOnly(ctx)
+	}
 	g, err := a.openAgent(ctx)
 	if err != nil {
 		return client.Stream{}, err
 	}
 	return g.Subscribe(ctx)
+}
+
+// subscribeOnly makes a stream that nobody will hear, unless it is there.
+func (a *App) subscribeOnly(ctx context.Context) (client.Stream, error) {
+	hub := a.client()
+	all, err := hub.Streams(ctx)
+	if err != nil || len(all) > 0 {
+		return client.Stream{}, err
+	}
+	return hub.CreateStream(ctx, client.StreamConfig{Description: "huanxin agent, once"})
+}
+
+// client reaches the hub beside the agent.
+func (a *App) client() *client.Client {
+	return client.New(client.Options{URL: a.o.URL, ID: a.Spec.ID, Secret: a.o.Secret, HTTP: a.o.HTTP})
 }
 
 // Work lets the app's agent and its people work, by its behaviour, until ctx is done. Nothing that the hub does ends it.
