@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -35,6 +36,10 @@ type Options struct {
 	// Answered is told of each answer that the hub has taken, after that is noted here: one that was taken right before the process was
 	// killed may be told of again. nil: nobody is told.
 	Answered func(task string, v huanxin.Verdict)
+	// DB is the accounts' database where the program has it open already; sql.dsn still says which it is. It was opened as the agent opens
+	// it: SQLite with _txlock=immediate, PostgreSQL by pgx, MySQL with parseTime, clientFoundRows and the session in the configured zone.
+	// But for SQLite one connection is taken for the lease. It is not closed.
+	DB *sql.DB
 	// Log may be nil. It is never given a number.
 	Log *slog.Logger
 	// Speed divides the durations of the service (hold, restore, look_again) as a demo's does; 0: 1.
@@ -124,7 +129,7 @@ func prepare(cfg Config, o Options) (*Agent, error) {
 	case o.connector != nil:
 		a.conn = o.connector
 	case cfg.SQL != nil:
-		a.conn, err = openSQL(cfg.SQL, cfg.Hub.ClientID, a.zone, time.Duration(cfg.Timings.Timeout))
+		a.conn, err = openSQL(cfg.SQL, o.DB, cfg.Hub.ClientID, a.zone, time.Duration(cfg.Timings.Timeout))
 	default:
 		a.conn, err = openHTTP(cfg.HTTP, a.key, cfg.Hub.ClientID, a.zone, time.Duration(cfg.Timings.Timeout))
 	}

@@ -53,7 +53,7 @@ func init() { // not in the literal: they check themselves by way of the map
 		open:    openSQLite,
 		time:    func(t time.Time) any { return t.Format("2006-01-02 15:04:05.000") },
 		kindOf:  kindOfColumn("DATE", ""),
-		code:    errorCode, lease: leaseSQLite, connections: 1, idle: idleFile, explain: explainSQLite, powers: func(context.Context, *sqlConnector, *Report) {}}
+		code:    errorCode, lease: leaseSQLite, connections: 1, idle: 5 * time.Second, explain: explainSQLite, powers: func(context.Context, *sqlConnector, *Report) {}}
 }
 
 func kindOfColumn(date, local string) func(string) columnKind {

@@ -20,6 +20,7 @@ type sqlConnector struct {
 	cfg     *SQLConfig
 	d       *dialect
 	db      *sql.DB
+	shared  bool // whoever embeds the agent has it open
 	zone    *time.Location
 	timeout time.Duration
 	finds   map[huanxin.TaskKind]*statement
@@ -38,8 +39,8 @@ type statement struct {
 	first bool
 }
 
-// openSQL parses the statements and opens the database, without connecting yet.
-func openSQL(cfg *SQLConfig, client string, zone *time.Location, timeout time.Duration) (*sqlConnector, error) {
+// openSQL parses the statements and opens the database, without connecting yet, unless it is open.
+func openSQL(cfg *SQLConfig, open *sql.DB, client string, zone *time.Location, timeout time.Duration) (*sqlConnector, error) {
 	dsn, err := cfg.dsn()
 	if err != nil {
 		return nil, err
@@ -48,6 +49,10 @@ func openSQL(cfg *SQLConfig, client string, zone *time.Location, timeout time.Du
 		acts: map[deed][]*statement{}, marks: map[huanxin.TaskKind][]*statement{}}
 	if err := c.parse(); err != nil {
 		return nil, err
+	}
+	if c.db, c.shared = open, open != nil; c.shared {
+		c.holder = c.d.lease(c.db, dsn, client)
+		return c, nil
 	}
 	if c.db, err = c.d.open(dsn, zone, timeout); err != nil {
 		return nil, fmt.Errorf("sql: %w", hideDSN(err))
@@ -193,7 +198,13 @@ func (c *sqlConnector) can(d deed) bool { return len(c.acts[d]) > 0 }
 
 func (c *sqlConnector) atOnce() int { return cmp.Or(c.cfg.Connections, c.d.connections) }
 
-func (c *sqlConnector) close() error { return errors.Join(c.holder.release(), c.db.Close()) }
+func (c *sqlConnector) close() error {
+	err := c.holder.release()
+	if !c.shared {
+		err = errors.Join(err, c.db.Close())
+	}
+	return err
+}
 
 func (c *sqlConnector) lease(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)

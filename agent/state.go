@@ -49,7 +49,7 @@ func openState(dir string, zone *time.Location, relaxed bool) (*state, error) {
 
 // idleFile is how long a connection to a SQLite file is kept that is not used: it costs memory and three file handles, of each of the
 // agents of one process, and little to make anew.
-const idleFile = 5 * time.Second
+const idleFile = 20 * time.Second
 
 //go:embed state.sql
 var stateSchema string

@@ -272,12 +272,17 @@ func (d *demo) appOptions(a catalogue.App, secret string, web *http.Client) apps
 		Holder: d.ledger.Holder, Log: d.appLog}
 }
 
-// work lets the apps work until the world stops. The visitor's app is worked by nobody.
+// work lets the apps work until the world stops.
 func (d *demo) work() {
-	for id, app := range d.apps {
-		if id != catalogue.Yours {
-			d.actors.Go(func() { app.Work(d.acting) })
-		}
+	for _, app := range d.apps {
+		d.employ(app)
+	}
+}
+
+// employ lets an app work. The visitor's is worked by nobody.
+func (d *demo) employ(app *appsim.App) {
+	if app.Spec.ID != catalogue.Yours {
+		d.actors.Go(func() { app.Work(d.acting) })
 	}
 }
 

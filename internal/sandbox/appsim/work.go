@@ -52,10 +52,11 @@ func (a *App) openAgent(ctx context.Context) (*agent.Agent, error) {
 	if a.agent != nil {
 		return a.agent, nil
 	}
-	if _, err := a.openDB(ctx); err != nil { // the agent finds the tables there
+	db, err := a.openDB(ctx)
+	if err != nil {
 		return nil, err
 	}
-	made, err := agent.Open(a.config(), agent.Options{HTTP: a.o.HTTP, Secret: a.o.Secret, Authorization: a.authorization, Log: a.o.Log,
+	made, err := agent.Open(a.config(), agent.Options{HTTP: a.o.HTTP, DB: db, Secret: a.o.Secret, Authorization: a.authorization, Log: a.o.Log,
 		Speed: a.o.Speed, Relaxed: true, ListLater: true, Events: []huanxin.EventType{huanxin.IdentifierRecycled, huanxin.NumberReleased}, Heard: a.hear,
 		Begin: func(task string, seen, due time.Time) time.Time { return a.o.ready(a.Spec.Behaviour, task, seen, due) },
 		Answered: func(task string, v huanxin.Verdict) {
