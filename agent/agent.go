@@ -16,6 +16,7 @@ import (
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/client"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 // Options are what a program gives an agent beside its configuration.
@@ -47,7 +48,7 @@ type Agent struct {
 	cfg     Config
 	zone    *time.Location
 	hub     *client.Client
-	key     *clientKey // nil: a secret
+	key     *clientkey.Key // nil: a secret
 	state   *state
 	conn    connector
 	log     *slog.Logger
@@ -145,7 +146,7 @@ func (a *Agent) openHub() error {
 			return fmt.Errorf("hub.key_file: %w", err)
 		}
 		o.Assert = func(audience string, now time.Time) (string, error) {
-			return a.key.assertion(a.cfg.Hub.ClientID, audience, now)
+			return a.key.Assertion(a.cfg.Hub.ClientID, audience, now)
 		}
 	case o.Secret == "":
 		var err error

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -18,18 +19,24 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 // httpConnector reaches accounts by an endpoint of the company's own. Each request is a POST of JSON to URL/find, URL/unbind and so on,
 // signed with the agent's key: Authorization: Bearer JWT (typ huanxin-agent+jwt) with iss (the client id), aud (the full URL), iat, exp, jti
 // and digest (SHA-256 of the body, base64url). What changes something carries an Idempotency-Key, the same whenever it is repeated.
+//
+// Two agents of one client are kept apart by the endpoint's lease where it has one (does: [lease]), and it is asked again with each deed.
+// Where it has none, an unbinding has the same key and restore token whichever agent asks for it, so that it is done once at most.
 type httpConnector struct {
 	cfg     HTTPConfig
-	key     *clientKey
+	key     *clientkey.Key
 	client  string
 	zone    *time.Location
 	timeout time.Duration
 	web     *http.Client
+	secret  []byte // of restore tokens: it follows from the key
+	right   httpLease
 }
 
 // connectorError is a fault of the company's endpoint. Its text holds no value.
@@ -37,8 +44,12 @@ type connectorError struct{ text string }
 
 func (e *connectorError) Error() string { return e.text }
 
-func openHTTP(cfg *HTTPConfig, key *clientKey, client string, zone *time.Location, timeout time.Duration) (connector, error) {
-	c := &httpConnector{cfg: *cfg, key: key, client: client, zone: zone, timeout: timeout}
+func openHTTP(cfg *HTTPConfig, key *clientkey.Key, client string, zone *time.Location, timeout time.Duration) (connector, error) {
+	secret, err := key.Derive("huanxin agent restore token")
+	if err != nil {
+		return nil, err
+	}
+	c := &httpConnector{cfg: *cfg, key: key, client: client, zone: zone, timeout: timeout, secret: secret, right: httpLease{holder: rand.Text()}}
 	if c.cfg.Attempts <= 0 {
 		c.cfg.Attempts = 3
 	}
@@ -81,9 +92,11 @@ type (
 		Account string    `json:"account"`
 		Token   string    `json:"token,omitempty"`
 		Until   time.Time `json:"restore_until,omitzero"`
+		Holder  string    `json:"holder,omitempty"` // of the lease, where the endpoint has one
 	}
 	httpDone struct {
-		// Result is done; gone: there was nothing to do it to; or changed: it was not done, because it was bound in the tenure.
+		// Result is done; gone: there was nothing to do it to; changed: it was not done, because it was bound in the tenure; or
+		// taken: it was not done, because another agent has the lease.
 		Result string `json:"result"`
 	}
 )
@@ -152,14 +165,21 @@ func (c *httpConnector) act(ctx context.Context, o *order) (effect, error) {
 			return e, nil
 		}
 	}
+	if err := c.lease(ctx); errors.Is(err, errTaken) {
+		return 0, &heldError{heldByOther}
+	} else if err != nil {
+		return 0, err
+	}
 	path := deedWords[o.deed]
 	if o.kind != huanxin.Unbind && o.deed == unbind {
 		path = o.kind.String()
 	}
 	in := httpOrder{httpFind: findOf(o.want), Binding: o.binding, Account: o.account, Token: o.token, Until: o.until}
+	if c.leases() {
+		in.Holder = c.right.holder
+	}
 	var answer httpDone
-	id := sha256.Sum256([]byte(path + "\n" + o.task + "\n" + o.binding + "\n" + o.token))
-	if err := c.post(ctx, path, base64.RawURLEncoding.EncodeToString(id[:]), in, &answer); err != nil {
+	if err := c.post(ctx, path, idempotencyKey(path, o), in, &answer); err != nil {
 		return uncertain, err
 	}
 	switch answer.Result {
@@ -169,8 +189,27 @@ func (c *httpConnector) act(ctx context.Context, o *order) (effect, error) {
 		return gone, nil
 	case "changed":
 		return changed, nil
+	case "taken":
+		c.right.lost()
+		return 0, &heldError{heldByOther}
 	}
-	return uncertain, &connectorError{"http: the answer to " + path + " is not done, gone or changed"}
+	return uncertain, &connectorError{"http: the answer to " + path + " is not done, gone, changed or taken"}
+}
+
+// idempotencyKey names a deed. A binding is unbound for a task once, whoever asks; the number may stop being its key, and be it again, many times.
+func idempotencyKey(path string, o *order) string {
+	text := path + "\n" + o.task + "\n" + o.binding
+	if o.deed != unbind {
+		text += "\n" + o.token + "\n" + o.intended.UTC().Format(time.RFC3339Nano)
+	}
+	return sum([]byte(text))
+}
+
+// token makes the restore token of a binding: the same at each agent with this key, and not to be guessed without it.
+func (c *httpConnector) token(task, binding string) string {
+	h := hmac.New(sha256.New, c.secret)
+	_, _ = h.Write([]byte(task + "\n" + binding))
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }
 
 // post sends a request, again where it failed for a time, and reads the answer strictly.
@@ -244,7 +283,7 @@ func readStrictly(path, contentType string, text []byte, out any) error {
 }
 
 func (c *httpConnector) sign(url string, body []byte, now time.Time) (string, error) {
-	return c.key.sign("huanxin-agent+jwt", map[string]any{"iss": c.client, "aud": url, "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+	return c.key.Sign("huanxin-agent+jwt", map[string]any{"iss": c.client, "aud": url, "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 		"jti": rand.Text(), "digest": sum(body)})
 }
 
@@ -254,12 +293,10 @@ func (c *httpConnector) can(d deed) bool {
 
 func (c *httpConnector) atOnce() int { return c.cfg.Concurrency }
 
-// lease has nothing to take: idempotency keys and tokens keep two agents apart, and the state directory has its lock.
-func (c *httpConnector) lease(context.Context) error { return nil }
-
 func (c *httpConnector) close() error {
+	err := c.giveBack()
 	c.web.CloseIdleConnections()
-	return nil
+	return err
 }
 
 // check asks for a number that nobody has.
@@ -272,6 +309,15 @@ func (c *httpConnector) check(ctx context.Context, r *Report) {
 		r.wrong("accounts", "公司的接口对一个无人使用的号码给出了 %d 个绑定", "the company's endpoint gives %d bindings for a number that nobody has", len(facts))
 	default:
 		r.good("accounts", "公司的接口能用", "the company's endpoint works")
+	}
+	switch err := c.lease(ctx); {
+	case !c.leases():
+		r.looks("accounts", "公司的接口没有租约(http.does: [lease]):请确保只有一个代理在运行",
+			"the company's endpoint has no lease (http.does: [lease]): see to it that only one agent runs")
+	case errors.Is(err, errTaken):
+		r.looks("accounts", "另一个代理正在这些账号上工作", "another agent works on these accounts")
+	case err != nil:
+		r.wrong("accounts", "公司的接口不给租约:%s", "the company's endpoint gives no lease: %s", err)
 	}
 }
 

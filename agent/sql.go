@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -192,6 +193,9 @@ func textParam(name string, w *want, o *order) any {
 func (c *sqlConnector) can(d deed) bool { return len(c.acts[d]) > 0 }
 
 func (c *sqlConnector) atOnce() int { return cmp.Or(c.cfg.Connections, c.d.connections) }
+
+// token makes one up: what the database did not commit nobody knows.
+func (c *sqlConnector) token(string, string) string { return rand.Text() }
 
 func (c *sqlConnector) close() error { return errors.Join(c.holder.release(), c.db.Close()) }
 
