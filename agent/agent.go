@@ -143,7 +143,7 @@ func (a *Agent) openHub() error {
 	case a.cfg.Hub.KeyFile != "":
 		var err error
 		if a.key, err = readKey(a.cfg.Hub.KeyFile); err != nil {
-			return fmt.Errorf("hub.key_file: %w", err)
+			return tell("hub.key_file: %w", err)
 		}
 		o.Assert = func(audience string, now time.Time) (string, error) {
 			return a.key.Assertion(a.cfg.Hub.ClientID, audience, now)
@@ -151,7 +151,7 @@ func (a *Agent) openHub() error {
 	case o.Secret == "":
 		var err error
 		if o.Secret, err = secretIn(a.cfg.Hub.SecretFile); err != nil {
-			return fmt.Errorf("hub.secret_file: %w", err)
+			return tell("hub.secret_file: %w", err)
 		}
 	}
 	a.hub = client.New(o)

@@ -220,7 +220,7 @@ func (c *Config) Check() error {
 	var errs []error
 	must := func(ok bool, key, detail string, args ...any) {
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(detail, args...)))
+			errs = append(errs, tell("%s: %w", key, tell(detail, args...)))
 		}
 	}
 	c.checkHub(must)
@@ -350,7 +350,7 @@ func secretIn(path string) (string, error) {
 	if s := strings.TrimSpace(string(text)); s != "" {
 		return s, nil
 	}
-	return "", fmt.Errorf("%s: the file is empty", path)
+	return "", tell("%s: the file is empty", path)
 }
 
 func (s *SQLConfig) dsn() (string, error) {

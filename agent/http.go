@@ -39,10 +39,15 @@ type httpConnector struct {
 	right   httpLease
 }
 
-// connectorError is a fault of the company's endpoint. Its text holds no value.
-type connectorError struct{ text string }
+// connectorError is a fault of the company's endpoint. Its text holds no value; its format stands in chineseOf.
+type connectorError struct {
+	format string
+	args   []any
+}
 
-func (e *connectorError) Error() string { return e.text }
+func (e *connectorError) Error() string { return fmt.Sprintf(e.format, e.args...) }
+
+func badAnswer(format string, args ...any) error { return &connectorError{format, args} }
 
 func openHTTP(cfg *HTTPConfig, key *clientkey.Key, client string, zone *time.Location, timeout time.Duration) (connector, error) {
 	secret, err := key.Derive("huanxin agent restore token")
@@ -101,7 +106,7 @@ type (
 	}
 )
 
-var errEndpoint = &connectorError{"http: the endpoint cannot be reached, or fails"}
+var errEndpoint = badAnswer("http: the endpoint cannot be reached, or fails")
 
 func (c *httpConnector) find(ctx context.Context, wants []*want) []found {
 	out := make([]found, len(wants))
@@ -119,7 +124,7 @@ func (c *httpConnector) findOne(ctx context.Context, w *want) ([]Facts, error) {
 		return nil, err
 	}
 	if answer.Bindings == nil {
-		return nil, &connectorError{"http: the answer to find has no bindings; none are []"}
+		return nil, badAnswer("http: the answer to find has no bindings; none are []")
 	}
 	if len(*answer.Bindings) > c.cfg.MaxBindings {
 		return nil, errTooMany
@@ -128,7 +133,7 @@ func (c *httpConnector) findOne(ctx context.Context, w *want) ([]Facts, error) {
 	for _, b := range *answer.Bindings {
 		f, err := b.facts(c.zone)
 		if err != nil || f.ID == "" || slices.ContainsFunc(all, func(o Facts) bool { return o.ID == f.ID }) {
-			return nil, &connectorError{"http: a binding in the answer to find cannot be read"}
+			return nil, badAnswer("http: a binding in the answer to find cannot be read")
 		}
 		all = append(all, f)
 	}
@@ -193,7 +198,7 @@ func (c *httpConnector) act(ctx context.Context, o *order) (effect, error) {
 		c.right.lost()
 		return 0, &heldError{heldByOther}
 	}
-	return uncertain, &connectorError{"http: the answer to " + path + " is not done, gone, changed or taken"}
+	return uncertain, badAnswer("http: the answer to %s is not done, gone, changed or taken", path)
 }
 
 // idempotencyKey names a deed. A binding is unbound for a task once, whoever asks; the number may stop being its key, and be it again, many times.
@@ -261,7 +266,7 @@ func (c *httpConnector) once(ctx context.Context, path, idempotency string, body
 	if resp.StatusCode != http.StatusOK {
 		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 		return resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500, time.Duration(seconds) * time.Second,
-			&connectorError{fmt.Sprintf("http: the endpoint answers %s with status %d", path, resp.StatusCode)}
+			badAnswer("http: the endpoint answers %s with status %d", path, resp.StatusCode)
 	}
 	return false, 0, readStrictly(path, resp.Header.Get("Content-Type"), text, out)
 }
@@ -269,15 +274,15 @@ func (c *httpConnector) once(ctx context.Context, path, idempotency string, body
 // readStrictly reads one JSON value without members that are not known: a misspelt bound_at must not be an unknown one.
 func readStrictly(path, contentType string, text []byte, out any) error {
 	if media, _, err := mime.ParseMediaType(contentType); err != nil || media != "application/json" {
-		return &connectorError{"http: the answer to " + path + " is not application/json"}
+		return badAnswer("http: the answer to %s is not application/json", path)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(out); err != nil {
-		return &connectorError{"http: the answer to " + path + " is not of the form that is documented"}
+		return badAnswer("http: the answer to %s is not of the form that is documented", path)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return &connectorError{"http: something follows the answer to " + path}
+		return badAnswer("http: something follows the answer to %s", path)
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func (c *httpConnector) lease(ctx context.Context) error {
 	case "taken":
 		return errTaken
 	}
-	return &connectorError{"http: the answer to lease is not done or taken"}
+	return badAnswer("http: the answer to lease is not done or taken")
 }
 
 // giveBack lets another agent begin at once. Where it cannot be said, the lease ends by itself.

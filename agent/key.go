@@ -3,7 +3,6 @@ package agent
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
 	"os"
 	"runtime"
 	"time"
@@ -24,7 +23,7 @@ func readKey(path string) (*clientkey.Key, error) {
 		return nil, err
 	}
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
-		return nil, fmt.Errorf("%s: others than its owner may use it (mode %04o): chmod 600 it", path, mode)
+		return nil, tell("%s: others than its owner may use it (mode %04o): chmod 600 it", path, mode)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -32,7 +31,7 @@ func readKey(path string) (*clientkey.Key, error) {
 	}
 	k, err := clientkey.Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, tell("%s: the key cannot be read: %w", path, err)
 	}
 	return k, nil
 }

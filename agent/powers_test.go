@@ -13,15 +13,15 @@ func TestGrantsAreReadAsTheServersWriteThem(t *testing.T) {
 	for line, want := range map[string]grant{
 		"GRANT USAGE ON *.* TO `agent`@`localhost` IDENTIFIED BY PASSWORD '*94BDCEBE19083CE2A1F959FD02F964C7AF4CFC29'": {
 			privileges: []privilege{{"USAGE", nil}}, schema: "*", object: "*"},
-		"GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION":                     {privileges: []privilege{{"ALL PRIVILEGES", nil}}, schema: "*", object: "*", more: true},
-		"GRANT PROXY ON ''@'%' TO 'root'@'localhost' WITH GRANT OPTION":                           {privileges: []privilege{{"PROXY", nil}}, proxy: true, more: true},
-		"GRANT SELECT, DELETE HISTORY, CREATE VIEW ON `a\\_b%`.* TO `u`@`%`":                      {privileges: []privilege{{"SELECT", nil}, {"DELETE HISTORY", nil}, {"CREATE VIEW", nil}}, schema: `a\_b%`, object: "*"},
-		"GRANT SELECT (`id`, `on`), UPDATE (`to`) ON `shop`.`a``b` TO `u`@`10.0.0.%`":               {privileges: []privilege{{"SELECT", []string{"id", "on"}}, {"UPDATE", []string{"to"}}}, schema: "shop", object: "a`b"},
-		"GRANT EXECUTE ON FUNCTION `shop`.`f` TO `u`@`%`":                                         {privileges: []privilege{{"EXECUTE", nil}}, schema: "shop", object: "f", routine: true},
-		"GRANT `clerk`,`boss` TO `u`@`%` WITH ADMIN OPTION":                                       {roles: []string{"`clerk`", "`boss`"}, more: true},
-		"GRANT `clerk`@`%`,`boss`@`h` TO `u`@`%`":                                                 {roles: []string{"`clerk`@`%`", "`boss`@`h`"}},
+		"GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION":                   {privileges: []privilege{{"ALL PRIVILEGES", nil}}, schema: "*", object: "*", more: true},
+		"GRANT PROXY ON ''@'%' TO 'root'@'localhost' WITH GRANT OPTION":                         {privileges: []privilege{{"PROXY", nil}}, proxy: true, more: true},
+		"GRANT SELECT, DELETE HISTORY, CREATE VIEW ON `a\\_b%`.* TO `u`@`%`":                    {privileges: []privilege{{"SELECT", nil}, {"DELETE HISTORY", nil}, {"CREATE VIEW", nil}}, schema: `a\_b%`, object: "*"},
+		"GRANT SELECT (`id`, `on`), UPDATE (`to`) ON `shop`.`a``b` TO `u`@`10.0.0.%`":           {privileges: []privilege{{"SELECT", []string{"id", "on"}}, {"UPDATE", []string{"to"}}}, schema: "shop", object: "a`b"},
+		"GRANT EXECUTE ON FUNCTION `shop`.`f` TO `u`@`%`":                                       {privileges: []privilege{{"EXECUTE", nil}}, schema: "shop", object: "f", routine: true},
+		"GRANT `clerk`,`boss` TO `u`@`%` WITH ADMIN OPTION":                                     {roles: []string{"`clerk`", "`boss`"}, more: true},
+		"GRANT `clerk`@`%`,`boss`@`h` TO `u`@`%`":                                               {roles: []string{"`clerk`@`%`", "`boss`@`h`"}},
 		"GRANT INSERT ON \"shop\".\"t\" TO \"u\"@\"%\" REQUIRE SSL WITH MAX_QUERIES_PER_HOUR 5": {privileges: []privilege{{"INSERT", nil}}, schema: "shop", object: "t"},
-		"GRANT BACKUP_ADMIN,ROLE_ADMIN ON *.* TO `u`@`%`":                                         {privileges: []privilege{{"BACKUP_ADMIN", nil}, {"ROLE_ADMIN", nil}}, schema: "*", object: "*"},
+		"GRANT BACKUP_ADMIN,ROLE_ADMIN ON *.* TO `u`@`%`":                                       {privileges: []privilege{{"BACKUP_ADMIN", nil}, {"ROLE_ADMIN", nil}}, schema: "*", object: "*"},
 	} {
 		if got, ok, err := parseGrant(line); err != nil || !ok || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s\n is read as %+v (%v, %v)\nwant       %+v", line, got, ok, err, want)

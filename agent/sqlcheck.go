@@ -60,7 +60,7 @@ func (c *sqlConnector) check(ctx context.Context, r *Report) {
 func (c *sqlConnector) checkFind(ctx context.Context, r *Report, s *statement, args []any, marks bool) {
 	rows, err := c.db.QueryContext(ctx, s.text, args...)
 	if err != nil {
-		r.wrong("accounts", "语句 sql.%s 不能用:%s", "the statement sql.%s does not work: %s", s.name, c.d.code(err)+c.hint(err))
+		r.wrong("accounts", "语句 sql.%s 不能用(%s),数据库说:「%s」", "the statement sql.%s does not work (%s), the database says: %s", s.name, c.d.code(err), said(err))
 		return
 	}
 	types, err := rows.ColumnTypes()
@@ -114,7 +114,7 @@ func (c *sqlConnector) checkStatement(ctx context.Context, r *Report, s *stateme
 func (c *sqlConnector) explain(ctx context.Context, r *Report, s *statement, args []any) {
 	scans, err := c.d.explain(ctx, c, s, args)
 	if err != nil {
-		r.wrong("accounts", "语句 sql.%s 不能用:%s", "the statement sql.%s does not work: %s", s.name, c.d.code(err)+c.hint(err))
+		r.wrong("accounts", "语句 sql.%s 不能用(%s),数据库说:「%s」", "the statement sql.%s does not work (%s), the database says: %s", s.name, c.d.code(err), said(err))
 		return
 	}
 	for _, table := range scans {
@@ -122,8 +122,8 @@ func (c *sqlConnector) explain(ctx context.Context, r *Report, s *statement, arg
 	}
 }
 
-// hint gives the database's own words about a statement: no value is in it when check runs it, since its number is nobody's.
-func (c *sqlConnector) hint(err error) string { return " (" + err.Error() + ")" }
+// said gives the database's own words about a statement: no value is in it when check runs it, since its number is nobody's.
+func said(err error) string { return err.Error() }
 
 func explainPostgres(ctx context.Context, c *sqlConnector, s *statement, args []any) (scans []string, err error) {
 	var text string

@@ -72,6 +72,9 @@ func TestAnAgentIsCheckedTriedRunAndUndone(t *testing.T) {
 	if out := does(t, dir, "agent", "check"); !strings.Contains(out, "✓ hub") || !strings.Contains(out, "the clock agrees") {
 		t.Errorf("%s", out)
 	}
+	if out := does(t, dir, "agent", "check", "--lang", "zh"); !strings.Contains(out, "✓ 枢纽") || strings.Contains(out, "the clock") {
+		t.Errorf("%s", out)
+	}
 	if out := does(t, dir, "agent", "run", "--dry-run"); !strings.Contains(out, "unbound") || !strings.Contains(out, task) || strings.Contains(out, "13800000001") || bound() != 1 {
 		t.Errorf("%s", out)
 	}
