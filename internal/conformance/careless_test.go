@@ -324,7 +324,6 @@ func (r *receiver) decide(t client.Task) (v huanxin.Verdict, ok bool) {
 
 // TestACompanyWithoutAnAgentIsToldWhatIsWrong by one fault each.
 func TestACompanyWithoutAnAgentIsToldWhatIsWrong(t *testing.T) {
-	long(t)
 	t.Parallel()
 	forged := []string{"forged-signature", "forged-none", "forged-kid", "forged-embedded-key", "forged-audience", "forged-issuer", "forged-type"}
 	for fault, c := range map[string]struct {
@@ -392,7 +391,6 @@ func TestACompanyThatUnbindsEverythingBreaksRuleOne(t *testing.T) {
 }
 
 func TestACompanyThatKeepsEverythingFails(t *testing.T) {
-	long(t)
 	t.Parallel()
 	_, o := newReceiver(t, false, "keeps everything")
 	o.Inspector = nil
@@ -408,7 +406,6 @@ func TestACompanyThatKeepsEverythingFails(t *testing.T) {
 }
 
 func TestACompanyThatNeverAnswersFails(t *testing.T) {
-	long(t)
 	t.Parallel()
 	_, o := newReceiver(t, false, "never answers", "restores nothing")
 	_, by := judged(t, o)

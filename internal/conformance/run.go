@@ -216,7 +216,7 @@ func (r *run) connected(ctx context.Context) bool {
 	if r.front.mode() == "list" {
 		r.ear.until(ctx, min(r.o.Quiet, r.o.Connect), func() bool { return r.front.mode() != "list" })
 	}
-	return pause(ctx, min(r.o.Quiet, time.Second)) // whoever has a stream may list once more
+	return client.Pause(ctx, min(r.o.Quiet, time.Second)) // whoever has a stream may list once more
 }
 
 // work runs the scenarios, most of them at once, and then those that want to be alone.
@@ -267,18 +267,6 @@ func (r *run) ask(ctx context.Context, l *line, kind huanxin.TaskKind) (*asking,
 	return a, nil
 }
 
-// pause waits; it is false where the run is over.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
 // see looks at an account. ok is false where nobody may look, or looking fails: then failure says why.
 func (r *run) see(ctx context.Context, a *Account) (s Sight, ok bool, failure string) {
 	if r.o.Inspector == nil {
@@ -315,7 +303,7 @@ func (r *run) becomes(ctx context.Context, a *Account, key bool) (failure string
 			return failure, false
 		case seen && s.IsKey == key:
 			return "", true
-		case time.Now().After(end), !pause(ctx, wait):
+		case time.Now().After(end), !client.Pause(ctx, wait):
 			return "", false
 		}
 	}
