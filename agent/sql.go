@@ -109,6 +109,8 @@ func (c *sqlConnector) parse() error {
 			s.rows, s.first = int64(cmp.Or(st.Rows, rows)), i == 0 && needsBinding
 			if !slices.Contains([]string{"UPDATE", "INSERT", "DELETE", "WITH", "MERGE", "REPLACE"}, s.verb) {
 				errs = append(errs, tell("sql.%s: must be an UPDATE, INSERT or DELETE", name))
+			} else if needsBinding && s.rows > int64(c.cfg.maxBindings()) {
+				errs = append(errs, tell("sql.%s: rows is more than max_bindings, so that it could touch accounts that were not found", name))
 			} else if needsBinding && !s.uses("binding", "account") {
 				errs = append(errs, tell("sql.%s: uses neither :binding nor :account, so that it would touch every account", name))
 			}
