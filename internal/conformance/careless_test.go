@@ -51,7 +51,7 @@ func newReceiver(t *testing.T, push bool, faults ...string) (*receiver, conforma
 	}
 	o := conformance.DefaultOptions()
 	o.Dir, o.Listen = t.TempDir(), freeAddress(t)
-	o.Connect, o.Within, o.Quiet = 20*time.Second, 20*time.Second, 700*time.Millisecond
+	o.Connect, o.Within, o.Quiet = time.Minute, time.Minute, 2*time.Second
 	if r.faults["never answers"] || r.faults["forgets the digest"] {
 		o.Within = 3 * time.Second // it is waited for
 	}
