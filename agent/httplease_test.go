@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/hubtest"
 )
 
 // second gives another agent of an office, with a state of its own, at the same endpoint.
@@ -134,5 +135,39 @@ func TestCheckWarnsOfAnEndpointWithoutALease(t *testing.T) {
 		if !r.OK() || r.has(Looks, "has no lease") != (does == nil) {
 			t.Errorf("%v: %+v", does, r.Items)
 		}
+	}
+}
+
+// TestAnAgentKilledAtAnyStepAsksAnEndpointOnce also where the endpoint's find lags behind what was done.
+func TestAnAgentKilledAtAnyStepAsksAnEndpointOnce(t *testing.T) {
+	hub := hubtest.Start(t)
+	for name, stale := range map[string]bool{"find sees at once": false, "find lags": true} {
+		t.Run(name, func(t *testing.T) {
+			for k := 1; ; k++ {
+				e := &endpoint{}
+				o := newOffice(t, withHub(hub), withEndpoint(t, e, "lease"), withConfig(impatient))
+				e.stale = stale
+				n := o.number()
+				e.bound[n.E164()] = []httpBinding{{Binding: "b1", Account: "a1", BoundAt: "2020-01-01", LastProof: "never"}}
+				task := o.ask(n)
+				reached := o.crashAt(k)
+				o.agent.o.crash = o.options.crash
+				step := o.worksUntilKilled(2)
+				o.restart()
+				for range 3 {
+					o.work()
+				}
+				o.answered(task, "unbound", "removed")
+				if e.unbound != 1 {
+					t.Errorf("unbound %d times", e.unbound)
+				}
+				if t.Failed() {
+					t.Fatalf("after it was killed at step %d: %s", k, step)
+				}
+				if *reached < k {
+					return
+				}
+			}
+		})
 	}
 }
