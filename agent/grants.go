@@ -15,7 +15,8 @@ type grant struct {
 	routine        bool
 	roles          []string // as they are written in a statement; nothing else is said of them here
 	proxy          bool
-	more           bool // they may be given on: GRANT OPTION, ADMIN OPTION
+	to             string // whom, as a role is written
+	more           bool   // they may be given on: GRANT OPTION, ADMIN OPTION
 }
 
 type privilege struct {
@@ -87,6 +88,13 @@ func parseGrant(line string) (g grant, ok bool, err error) {
 		return g, false, errGrant
 	}
 	rest := words[to+1:]
+	if end := slices.IndexFunc(rest, func(w grantWord) bool { return !w.quoted && w.text != "@" }); end >= 0 {
+		rest = rest[:end]
+	}
+	if all := readRoles(rest); len(all) == 1 {
+		g.to = all[0]
+	}
+	rest = words[to+1:]
 	if n := at(rest, "WITH"); n >= 0 {
 		g.more = at(rest[n:], "GRANT") >= 0 || at(rest[n:], "ADMIN") >= 0
 	}

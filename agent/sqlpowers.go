@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,7 +90,7 @@ func powersMySQL(ctx context.Context, c *sqlConnector, r *Report) {
 	p := newPowers()
 	database, err := c.words(ctx, `SELECT coalesce(DATABASE(), '')`)
 	if err == nil {
-		err = c.readGrants(ctx, p, database[0], []string{"SHOW GRANTS"}, map[string]bool{})
+		err = c.readGrants(ctx, p, database[0])
 	}
 	if err == nil && len(p.all) > 0 {
 		var tables []string
@@ -102,39 +104,57 @@ func powersMySQL(ctx context.Context, c *sqlConnector, r *Report) {
 	c.judgePowers(r, err, p)
 }
 
-// readGrants notes what a query tells; queries are tried one after the other until one is answered.
-func (c *sqlConnector) readGrants(ctx context.Context, p *powers, database string, queries []string, seen map[string]bool) error {
-	var lines []string
-	var err error
-	for _, q := range queries {
-		if lines, err = c.words(ctx, q); err == nil {
-			break
-		}
-	}
+// readGrants notes what the user may do, and what each of its roles may, in use or not.
+func (c *sqlConnector) readGrants(ctx context.Context, p *powers, database string) error {
+	conn, err := c.db.Conn(ctx)
 	if err != nil {
 		return err
+	}
+	defer func() { // with a role in use it is none of the pool's
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		_ = conn.Close()
+	}()
+	told := map[string]bool{} // whose grants were told
+	roles, err := c.noteGrants(ctx, conn, p, database, "SHOW GRANTS", told)
+	for ; err == nil && len(roles) > 0; roles = roles[1:] {
+		role := roles[0]
+		if told[role] {
+			continue
+		}
+		told[role] = true
+		// MySQL tells what the user may with a role. In MariaDB the role is taken on, which tells of its own roles, too.
+		more, failed := c.noteGrants(ctx, conn, p, database, "SHOW GRANTS FOR CURRENT_USER() USING "+role, told)
+		if failed != nil {
+			if _, failed = conn.ExecContext(ctx, "SET ROLE "+role); failed == nil {
+				more, failed = c.noteGrants(ctx, conn, p, database, "SHOW GRANTS", told)
+			}
+		}
+		if failed != nil {
+			p.unread = append(p.unread, role)
+		}
+		roles = append(roles, more...)
+	}
+	return err
+}
+
+// noteGrants notes what a query tells, and gives the roles in it.
+func (c *sqlConnector) noteGrants(ctx context.Context, conn *sql.Conn, p *powers, database, query string, told map[string]bool) (roles []string, err error) {
+	lines, err := wordsOf(conn.QueryContext(ctx, query))
+	if err != nil {
+		return nil, err
 	}
 	for _, line := range lines {
 		g, ok, err := parseGrant(line)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !ok {
-			continue
-		}
-		p.note(&g, database)
-		for _, role := range g.roles {
-			if seen[role] {
-				continue
-			}
-			seen[role] = true
-			// MariaDB and MySQL each let a user see what it may become, in its own way.
-			if err := c.readGrants(ctx, p, database, []string{"SHOW GRANTS FOR " + role, "SHOW GRANTS FOR CURRENT_USER() USING " + role}, seen); err != nil {
-				p.unread = append(p.unread, role)
-			}
+		if ok {
+			told[g.to] = true
+			p.note(&g, database)
+			roles = append(roles, g.roles...)
 		}
 	}
-	return nil
+	return roles, nil
 }
 
 // powersPostgres asks the system itself, which counts in what roles and PUBLIC give.
@@ -259,8 +279,12 @@ func (c *sqlConnector) uses(word, verb string) bool {
 	return slices.ContainsFunc(all, has)
 }
 
-func (c *sqlConnector) words(ctx context.Context, q string) (out []string, err error) {
-	rows, err := c.db.QueryContext(ctx, q)
+func (c *sqlConnector) words(ctx context.Context, q string) ([]string, error) {
+	return wordsOf(c.db.QueryContext(ctx, q))
+}
+
+// wordsOf reads rows of one word each.
+func wordsOf(rows *sql.Rows, err error) (out []string, _ error) {
 	if err != nil {
 		return nil, err
 	}
