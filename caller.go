@@ -1,8 +1,9 @@
 package huanxin
 
-// Caller is who asks: a client of a party, with the scopes of the token it showed. Every use case takes one.
+// Caller is who asks: a client of a party, with the scopes of the token it showed, or a holder who signed in. Every use case takes one.
 type Caller struct {
 	Party  *Party
+	Holder *Holder // nil: a client of a party; else there is no Party
 	Client string
 	Scopes Scopes
 	// Bound is what the token is bound to; the zero Bound: nothing, as nearly all are.

@@ -49,6 +49,10 @@ type Party struct {
 	FeedStart bool
 	// Hold is an app's kill switch: while it is set, its agent does nothing to accounts. Tasks go on, and so does their clock.
 	Hold bool
+	// NotJoined says that an app takes no part yet: people see it listed and can say that they want it, and nothing is asked of it.
+	NotJoined bool
+	// OnePerNumber says that an app lets one number have one account, so that a stale binding keeps its holder from registering.
+	OnePerNumber bool
 	// CoolingDays is how long a carrier freezes a cancelled number: at least 90.
 	CoolingDays int
 	// Contact is told of every step of the clock.

@@ -40,6 +40,7 @@ func commands() []command {
 		{"match", "reconcile an account base: which numbers changed hands since they were bound", reconcile},
 		{"guard", "decide beside a company's programs whether an SMS code alone may open an account", guardCommand},
 		{"party", "add, list or disable carriers, apps and regulators", party},
+		{"case", "list complaints of holders and reports of former holders", caseCommand},
 		{"client", "add the programs of a party, or rotate their credentials", client},
 		{"key", "rotate the hub's signing key", key},
 		{"stream", "list, pause or enable the event streams of apps", stream},

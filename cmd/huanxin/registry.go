@@ -83,6 +83,9 @@ func party(ctx context.Context, args []string) error {
 		}},
 		{"feed", "say what an app's contract grants it of the event feed", partyFeed},
 		{"list", "list all parties", partyList},
+		{"join", "an app that was only listed takes part from now on", func(ctx context.Context, args []string) error {
+			return partySwitch(ctx, args, "join", (*core.Hub).JoinParty, true)
+		}},
 		{"replica", "say which replica of the number index an app's contract grants", partyReplica},
 	})
 }
@@ -101,6 +104,8 @@ func partyAdd(ctx context.Context, args []string) error {
 	f.DurationVar(&p.ReleaseDelay, "release-delay", 0, "from the first slot to the first showing of an app's results, if longer than the service's")
 	replica := f.String("replica", "none", "which replica of the number index an app's contract grants: none, uploaded (of numbers that it uploaded) or whole")
 	f.IntVar(&p.CoolingDays, "cooling-days", huanxin.MinCoolingDays, "how long a carrier freezes a cancelled number")
+	f.BoolVar(&p.NotJoined, "not-joined", false, "people see the app listed and can say that they want it; nothing is asked of it yet")
+	f.BoolVar(&p.OnePerNumber, "one-per-number", false, "the app lets one number have one account, so that a stale binding blocks registration")
 	f.StringVar(&p.Contact.Name, "contact", "", "name of the person in charge")
 	f.StringVar(&p.Contact.Email, "contact-email", "", "their e-mail address")
 	f.StringVar(&p.Contact.Webhook, "contact-webhook", "", "https URL that is told of every step of the clock")
@@ -156,6 +161,8 @@ func listParties(w io.Writer, parties []*huanxin.Party) error {
 			state = "disabled"
 		} else if p.Hold {
 			state = "held"
+		} else if p.NotJoined {
+			state = "not joined"
 		}
 		var kinds []string
 		for _, k := range p.Kinds {

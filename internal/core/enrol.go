@@ -97,7 +97,7 @@ func (e *enroller) party(in *Enrolment) (*huanxin.Party, error) {
 func sameParty(a, b *huanxin.Party) bool {
 	return a.ID == b.ID && a.Kind == b.Kind && a.NameZh == b.NameZh && a.NameEn == b.NameEn && a.Class == b.Class &&
 		slices.Equal(a.Kinds, b.Kinds) && slices.Equal(a.Domains, b.Domains) && a.ReleaseDelay == b.ReleaseDelay &&
-		a.Replica == b.Replica && a.FeedStart == b.FeedStart && a.CoolingDays == b.CoolingDays && a.Contact == b.Contact && a.Disabled == b.Disabled
+		a.Replica == b.Replica && a.FeedStart == b.FeedStart && a.NotJoined == b.NotJoined && a.OnePerNumber == b.OnePerNumber && a.CoolingDays == b.CoolingDays && a.Contact == b.Contact && a.Disabled == b.Disabled
 }
 
 func (e *enroller) client(in *NewClient, p *huanxin.Party) error {

@@ -179,9 +179,7 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 func (h *Hub) act(ctx context.Context, who huanxin.Caller, action string, may error,
 	f func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error) error {
 	entry := store.AuditEntry{At: now(), Client: who.Client, Action: action, Detail: "{}"}
-	if who.Party != nil {
-		entry.Party = who.Party.No
-	}
+	entry.Party = partyOf(who)
 	err := may
 	if err == nil {
 		err = h.store.Write(ctx, func(tx *store.Tx) error {
@@ -200,6 +198,17 @@ func (h *Hub) act(ctx context.Context, who huanxin.Caller, action string, may er
 	}
 	h.wake()
 	return nil
+}
+
+// partyOf gives the party that stands in the audit log: of a holder the carrier that they came from.
+func partyOf(who huanxin.Caller) huanxin.PartyNo {
+	switch {
+	case who.Party != nil:
+		return who.Party.No
+	case who.Holder != nil:
+		return who.Holder.Carrier
+	}
+	return 0
 }
 
 // recordRefusal writes down that a known caller was refused. Faults of ours are no refusals, and neither is a caller that

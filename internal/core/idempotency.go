@@ -126,7 +126,7 @@ func errInFlight() error {
 	return huanxin.Errorf(huanxin.Conflict, "in_flight", "a request with this Idempotency-Key is being worked on")
 }
 
-// Forget drops idempotency keys that are older than 48 hours and dead letters that are older than notices are kept, at most limit of each,
+// Forget drops idempotency keys that are older than 48 hours, what holders left behind, and dead letters that are older than notices are kept, at most limit of each,
 // and says how many.
 func (h *Hub) Forget(ctx context.Context, limit int) (n int64, err error) {
 	err = h.store.Write(ctx, func(tx *store.Tx) (err error) {
@@ -135,6 +135,10 @@ func (h *Hub) Forget(ctx context.Context, limit int) (n int64, err error) {
 		}
 		dead, err := tx.ForgetDeadLetters(now().Add(-huanxin.FeedRetention), limit) // by then every task is over
 		if n += dead; err != nil {
+			return err
+		}
+		holders, err := h.forgetHolders(tx, now())
+		if n += holders; err != nil {
 			return err
 		}
 		return tx.ForgetExchanges(now().Add(-exchangeRetention))

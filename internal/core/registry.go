@@ -30,7 +30,7 @@ type registrySnapshot struct {
 	at      time.Time
 	parties map[huanxin.PartyNo]*huanxin.Party
 	byID    map[string]*huanxin.Party
-	apps    []*huanxin.Party // enabled, by number
+	apps    []*huanxin.Party // enabled and joined, by number
 	clients map[string]*huanxin.Client
 }
 
@@ -69,7 +69,7 @@ func (s *registrySnapshot) load(tx *store.Tx) error {
 	for i := range parties {
 		p := &parties[i]
 		s.parties[p.No], s.byID[p.ID] = p, p
-		if p.Kind == huanxin.AppParty && !p.Disabled {
+		if p.Kind == huanxin.AppParty && !p.Disabled && !p.NotJoined {
 			s.apps = append(s.apps, p)
 		}
 	}
@@ -172,12 +172,14 @@ func checkParty(p *huanxin.Party, loopback bool) error {
 		return huanxin.BadField("id", "malformed", "a party's id is 1 to 64 characters of a-z, 0-9 and dashes, not at its ends")
 	case p.NameZh == "" || p.NameEn == "":
 		return huanxin.BadField("name", "required", "a party has a Chinese and an English name")
-	case p.Kind == huanxin.AppParty && len(p.Kinds) == 0:
+	case p.Kind == huanxin.AppParty && len(p.Kinds) == 0 && !p.NotJoined:
 		return huanxin.BadField("kinds", "required", "an app serves at least one kind of task")
 	case p.Kind == huanxin.CarrierParty && p.CoolingDays < huanxin.MinCoolingDays:
 		return huanxin.BadField("cooling_days", "too_short", "a carrier freezes a cancelled number for at least 90 days")
 	case p.Kind != huanxin.AppParty && p.Replica != huanxin.NoReplica:
 		return huanxin.BadField("replica", "not_allowed", "only an app keeps a replica of the number index")
+	case p.Kind != huanxin.AppParty && (p.NotJoined || p.OnePerNumber):
+		return huanxin.BadField("not_joined", "not_allowed", "only apps can be listed without taking part, or let one number have one account")
 	case p.Kind != huanxin.AppParty && p.FeedStart:
 		return huanxin.BadField("feed_start", "not_allowed", "only an app is told when a tenure began")
 	case p.Replica > huanxin.ReplicaWhole:
@@ -203,7 +205,7 @@ func saveParty(tx *store.Tx, p huanxin.Party, now time.Time) (huanxin.PartyNo, e
 
 func partyDetail(no huanxin.PartyNo, p *huanxin.Party) string {
 	return detail(map[string]any{"no": no, "kind": p.Kind.String(), "disabled": p.Disabled, "hold": p.Hold, "replica": p.Replica.String(),
-		"feed_start": p.FeedStart})
+		"feed_start": p.FeedStart, "not_joined": p.NotJoined, "one_per_number": p.OnePerNumber})
 }
 
 // GrantReplica writes into the registry which replica an app's contract grants it. Without a grant the numbers that it
@@ -238,6 +240,17 @@ func (h *Hub) DisableParty(ctx context.Context, who huanxin.Caller, id string, d
 	}
 	changed := *p
 	changed.Disabled = disabled
+	return h.PutParty(ctx, who, changed, true)
+}
+
+// JoinParty has an app take part that was only listed, or only lists it.
+func (h *Hub) JoinParty(ctx context.Context, who huanxin.Caller, id string, joined bool) error {
+	p := h.Party(id)
+	if p == nil {
+		return notFound("party")
+	}
+	changed := *p
+	changed.NotJoined = !joined
 	return h.PutParty(ctx, who, changed, true)
 }
 

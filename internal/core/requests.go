@@ -84,13 +84,30 @@ func (h *Hub) CreateRequest(ctx context.Context, who huanxin.Caller, in NewReque
 // accept asks the rules and writes the request. Its tasks are the caller's to insert, when all else is written: task ids
 // are in the order of commits, so from then until the commit every other request waits.
 func (h *Hub) accept(tx *store.Tx, now time.Time, intake *store.Intake, in *NewRequest) (huanxin.Request, []huanxin.Task, error) {
-	var none huanxin.Request
+	tasks, standing, err := h.judge(tx, now, intake, in)
+	if err != nil {
+		return huanxin.Request{}, nil, err
+	}
+	r := huanxin.Request{Lookup: h.keys.Lookup(in.Number), Tenure: standing.Tenure, StartedAt: standing.StartedAt,
+		Origin: standing.Origin, Carrier: in.Carrier, AskedBy: in.Carrier, SubmittedAt: now, Proof: in.Proof}
+	if r.ID, err = tx.InsertRequest(intake, r, len(tasks), func(id huanxin.RequestID) []byte { return h.keys.Seal(in.Number, binding(id)) }); err != nil {
+		return r, nil, err
+	}
+	for i := range tasks {
+		tasks[i].Request, tasks[i].Tenure = r.ID, r.Tenure
+	}
+	return r, tasks, nil
+}
+
+// judge asks the rules, and says which tasks a request makes. It writes nothing.
+func (h *Hub) judge(tx *store.Tx, now time.Time, intake *store.Intake, in *NewRequest) ([]huanxin.Task, huanxin.Standing, error) {
+	var none huanxin.Standing
 	if in.Kinds = distinct(in.Kinds); len(in.Kinds) == 0 {
-		return none, nil, huanxin.BadField("kinds", "required", "a request asks for at least one kind of task")
+		return nil, none, huanxin.BadField("kinds", "required", "a request asks for at least one kind of task")
 	}
 	in.StartedAt = in.StartedAt.Truncate(time.Microsecond) // as the number log keeps it
 	if err := tx.Await(); err != nil {
-		return none, nil, err
+		return nil, none, err
 	}
 	standing := intake.Standing
 	var earlier []huanxin.Request
@@ -99,7 +116,7 @@ func (h *Hub) accept(tx *store.Tx, now time.Time, intake *store.Intake, in *NewR
 		if in.Origin == huanxin.OriginUnknown {
 			began, err := tx.Reporter(huanxin.EventNo(standing.Tenure))
 			if err != nil {
-				return none, nil, err
+				return nil, none, err
 			}
 			in.Began = began == in.Carrier
 		}
@@ -109,21 +126,10 @@ func (h *Hub) accept(tx *store.Tx, now time.Time, intake *store.Intake, in *NewR
 		accepted = append(accepted, r.SubmittedAt)
 	}
 	if err := in.Eligible(standing, accepted, now, h.durations); err != nil {
-		return none, nil, err
+		return nil, none, err
 	}
 	tasks, err := h.tasksFor(tx, now, in, earlier)
-	if err != nil {
-		return none, nil, err
-	}
-	r := huanxin.Request{Lookup: h.keys.Lookup(in.Number), Tenure: standing.Tenure, StartedAt: standing.StartedAt,
-		Origin: standing.Origin, Carrier: in.Carrier, AskedBy: in.Carrier, SubmittedAt: now, Proof: in.Proof}
-	if r.ID, err = tx.InsertRequest(intake, r, len(tasks), func(id huanxin.RequestID) []byte { return h.keys.Seal(in.Number, binding(id)) }); err != nil {
-		return none, nil, err
-	}
-	for i := range tasks {
-		tasks[i].Request, tasks[i].Tenure = r.ID, r.Tenure
-	}
-	return r, tasks, nil
+	return tasks, standing, err
 }
 
 func distinct(kinds []huanxin.TaskKind) []huanxin.TaskKind {
@@ -218,6 +224,9 @@ func (h *Hub) named(ids []string, kinds []huanxin.TaskKind, open map[appKind]boo
 		case p == nil || p.Kind != huanxin.AppParty || p.Disabled:
 			bad = append(bad, huanxin.AppField(i, "unknown_app", "no app with this id takes part"))
 			continue
+		case p.NotJoined:
+			bad = append(bad, huanxin.AppField(i, "not_joined", "the app takes no part yet"))
+			continue
 		case seen[id]:
 			bad = append(bad, huanxin.AppField(i, "duplicate", "the app is named twice"))
 			continue
@@ -259,11 +268,12 @@ func (h *Hub) created(r huanxin.Request, tasks []huanxin.Task) Created {
 
 // RequestView is what a carrier sees of a request: all of it worked out from released views.
 type RequestView struct {
-	ID       string
-	State    huanxin.RequestState
-	TenureID string
-	DueAt    time.Time
-	Tasks    []RequestTask
+	ID          string
+	State       huanxin.RequestState
+	TenureID    string
+	SubmittedAt time.Time
+	DueAt       time.Time
+	Tasks       []RequestTask
 }
 
 // RequestTask is what is released of one task.
@@ -275,6 +285,9 @@ type RequestTask struct {
 	Link string
 	// Release is when the app's results are first shown.
 	Release time.Time
+	// Since is since when the task is seen so; Again says that the app can be asked again, Complained that a complaint was made: holders alone are told.
+	Since             time.Time
+	Again, Complained bool
 }
 
 // Request gives a request to the carrier that serves its number.
@@ -301,11 +314,7 @@ func (h *Hub) Request(ctx context.Context, who huanxin.Caller, id string) (Reque
 }
 
 func (h *Hub) refusalEntry(who huanxin.Caller, action string) store.AuditEntry {
-	e := store.AuditEntry{At: now(), Client: who.Client, Action: action}
-	if who.Party != nil {
-		e.Party = who.Party.No
-	}
-	return e
+	return store.AuditEntry{At: now(), Party: partyOf(who), Client: who.Client, Action: action}
 }
 
 // ownRequest finds a request of the caller's; another's is not found.
@@ -315,10 +324,26 @@ func (h *Hub) ownRequest(find func(huanxin.RequestID) (huanxin.Request, bool, er
 		return huanxin.Request{}, notFound("request")
 	}
 	r, found, err := find(huanxin.RequestID(no))
-	if err == nil && (!found || r.Carrier != who.Party.No) {
+	if err == nil && (!found || !owns(who, &r)) {
 		err = notFound("request")
 	}
 	return r, err
+}
+
+// owns reports whether a request is one of the caller's: of the holder's tenure, or of the carrier that serves its number.
+func owns(who huanxin.Caller, r *huanxin.Request) bool {
+	if who.Holder != nil {
+		return r.Tenure == who.Holder.Tenure
+	}
+	return r.Carrier == who.Party.No
+}
+
+// mayAsk lets a carrier that may make requests and a holder change requests of their own.
+func mayAsk(who huanxin.Caller) error {
+	if who.Holder != nil {
+		return nil
+	}
+	return who.May(huanxin.CarrierParty, huanxin.ScopeRequestsCreate)
 }
 
 // views gives a request's tasks and what is released of each.
@@ -340,7 +365,7 @@ func (h *Hub) views(tx *store.Tx, r *huanxin.Request, now time.Time) ([]store.Ta
 
 func (h *Hub) requestView(r *huanxin.Request, views []huanxin.TaskView, now time.Time) RequestView {
 	out := RequestView{ID: h.keys.ID(seal.RequestID, int64(r.ID)), TenureID: h.keys.ID(seal.TenureID, int64(r.Tenure)),
-		DueAt: h.durations.Schedule(h.calendar, r.SubmittedAt, nil).Due()}
+		SubmittedAt: r.SubmittedAt, DueAt: h.durations.Schedule(h.calendar, r.SubmittedAt, nil).Due()}
 	newest := map[appKind]int{}
 	for i, v := range views {
 		newest[appKind{v.App, v.Kind}] = i
@@ -352,7 +377,8 @@ func (h *Hub) requestView(r *huanxin.Request, views []huanxin.TaskView, now time
 		}
 		count = append(count, v)
 		out.Tasks = append(out.Tasks, RequestTask{ID: h.keys.ID(seal.TaskID, int64(v.Task)), App: h.party(v.App),
-			Kind: v.Kind, View: v.View, Link: v.Link, Release: v.Release})
+			Kind: v.Kind, View: v.View, Link: v.Link, Release: v.Release, Since: v.Since,
+			Again: huanxin.MayAskAgain(r, views, i, now, h.durations) == nil})
 	}
 	out.State = r.State(count, now)
 	return out
@@ -394,8 +420,7 @@ func (h *Hub) FindRequests(ctx context.Context, who huanxin.Caller, n huanxin.Nu
 // Cancelling again is harmless.
 func (h *Hub) CancelRequest(ctx context.Context, who huanxin.Caller, id string) (RequestView, error) {
 	var out RequestView
-	may := who.May(huanxin.CarrierParty, huanxin.ScopeRequestsCreate)
-	err := h.act(ctx, who, "request.cancel", may, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
+	err := h.act(ctx, who, "request.cancel", mayAsk(who), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
 		r, err := h.ownRequest(tx.LockRequest, who, id)
 		if err != nil {
 			return err
@@ -429,8 +454,7 @@ func (h *Hub) CancelRequest(ctx context.Context, who huanxin.Caller, id string) 
 // the app; for an ended one a new task with a new clock is made. At most once a day for an app and kind.
 func (h *Hub) AskAgain(ctx context.Context, who huanxin.Caller, request, task string, once Once) (CreatedTask, error) {
 	var out CreatedTask
-	may := who.May(huanxin.CarrierParty, huanxin.ScopeRequestsCreate)
-	err := h.once(ctx, who, "task.again", may, once, nil,
+	err := h.once(ctx, who, "task.again", mayAsk(who), once, nil,
 		func(tx *store.Tx, now time.Time, entry *store.AuditEntry) (int64, error) {
 			t, err := h.again(tx, now, who, request, task)
 			if err != nil {

@@ -154,7 +154,7 @@ type api struct {
 }
 
 func (a *api) routes() []Route {
-	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.answerSETRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes(),
+	return slices.Concat(a.carrierRoutes(), a.historyRoutes(), a.appRoutes(), a.caseRoutes(), a.answerSETRoutes(), a.checkRoutes(), a.replicaRoutes(), a.camaraRoutes(),
 		a.ssfRoutes(), a.ssfPollRoutes())
 }
 

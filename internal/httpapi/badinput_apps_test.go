@@ -43,9 +43,14 @@ func badTaskReads(s *stage) []bad {
 	return badIDCases(s, "GET", "shop", "/v1/tasks/{}", badIDs(s, s.shop.ID, s.bank.ID, s.mine.ID, s.mine.TenureID))
 }
 
-func badEscalations(s *stage) []bad {
+func badEscalations(s *stage) []bad { return badPages(s, "/v1/escalations") }
+
+func badCases(s *stage) []bad { return badPages(s, "/v1/cases") }
+
+// badPages ask for pages that there cannot be.
+func badPages(s *stage, path string) []bad {
 	list := func(name, at, query string) bad {
-		return bad{name, call{method: "GET", path: "/v1/escalations?" + query, as: "shop"}, 400, "invalid", at}
+		return bad{name, call{method: "GET", path: path + "?" + query, as: "shop"}, 400, "invalid", at}
 	}
 	return []bad{
 		list("no limit", "limit", "limit=0"),

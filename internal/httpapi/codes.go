@@ -43,6 +43,7 @@ var Codes = []CodeDoc{
 	{"duplicate", huanxin.Refused, "The list names this twice."},
 	{"unknown_task", huanxin.Invalid, "There is no such task to go on after."},
 	{"unknown_step", huanxin.Invalid, "There is no such step to go on after."},
+	{"unknown_case", huanxin.Invalid, "There is no such case to go on after."},
 	{"malformed_subject", huanxin.Invalid, "Not a subject identifier of the form that its format asks for (RFC 9493)."},
 	{"unknown_format", huanxin.Invalid, "Not a format of subject identifiers that is known here."},
 	{"unknown_op", huanxin.Invalid, "Neither add nor remove."},

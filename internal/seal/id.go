@@ -18,6 +18,7 @@ const (
 	CaseID    IDKind = 'k'
 	MessageID IDKind = 'm'
 	StreamID  IDKind = 'f'
+	DraftID   IDKind = 'd'
 	setID     IDKind = 'j' // see SETID
 )
 
@@ -34,6 +35,7 @@ var prefixes = [256]string{
 	CaseID:    "case_",
 	MessageID: "msg_",
 	StreamID:  "st_",
+	DraftID:   "drf_",
 }
 
 // Prefix gives what every id of the kind begins with.

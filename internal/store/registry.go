@@ -20,7 +20,7 @@ func (t *Tx) bumpRegistry() error {
 }
 
 const partyColumns = `no, id, kind, name_zh, name_en, class, kinds, domains, release_delay, cooling_days,
-	contact_name, contact_email, contact_hook, disabled, replica, feed_start, hold`
+	contact_name, contact_email, contact_hook, disabled, replica, feed_start, hold, not_joined, one_per_number`
 
 // Parties gives every party of the registry.
 func (t *Tx) Parties() ([]huanxin.Party, error) {
@@ -34,7 +34,8 @@ func (t *Tx) Parties() ([]huanxin.Party, error) {
 		var kinds, domains string
 		var delay int64
 		if err := r.Scan(&p.No, &p.ID, &p.Kind, &p.NameZh, &p.NameEn, &p.Class, &kinds, &domains, &delay, &p.CoolingDays,
-			&p.Contact.Name, &p.Contact.Email, &p.Contact.Webhook, &p.Disabled, &p.Replica, &p.FeedStart, &p.Hold); err != nil {
+			&p.Contact.Name, &p.Contact.Email, &p.Contact.Webhook, &p.Disabled, &p.Replica, &p.FeedStart, &p.Hold,
+			&p.NotJoined, &p.OnePerNumber); err != nil {
 			return err
 		}
 		p.ReleaseDelay = time.Duration(delay) * time.Microsecond
@@ -63,17 +64,19 @@ func (t *Tx) PutParty(p huanxin.Party, now time.Time) (huanxin.PartyNo, error) {
 	}
 	var no huanxin.PartyNo
 	_, err := t.queryRow(`INSERT INTO parties (no, id, kind, name_zh, name_en, class, kinds, domains, release_delay, cooling_days,
-			contact_name, contact_email, contact_hook, disabled, created_at, replica, feed_start, hold)
-		VALUES ((SELECT COALESCE(MAX(no), 0) + 1 FROM parties), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+			contact_name, contact_email, contact_hook, disabled, created_at, replica, feed_start, hold, not_joined, one_per_number)
+		VALUES ((SELECT COALESCE(MAX(no), 0) + 1 FROM parties), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 		ON CONFLICT (id) DO UPDATE SET name_zh = excluded.name_zh, name_en = excluded.name_en, class = excluded.class,
 			kinds = excluded.kinds, domains = excluded.domains, release_delay = excluded.release_delay,
 			cooling_days = excluded.cooling_days, contact_name = excluded.contact_name, contact_email = excluded.contact_email,
 			contact_hook = excluded.contact_hook, disabled = excluded.disabled, replica = excluded.replica,
-			feed_start = excluded.feed_start, hold = excluded.hold
+			feed_start = excluded.feed_start, hold = excluded.hold, not_joined = excluded.not_joined,
+			one_per_number = excluded.one_per_number
 		RETURNING no`,
 		[]any{p.ID, int64(p.Kind), p.NameZh, p.NameEn, p.Class, strings.Join(kinds, " "), strings.Join(p.Domains, " "),
 			p.ReleaseDelay.Microseconds(), p.CoolingDays, p.Contact.Name, p.Contact.Email, p.Contact.Webhook,
-			bit(p.Disabled), micros(now), int64(p.Replica), bit(p.FeedStart), bit(p.Hold)}, &no)
+			bit(p.Disabled), micros(now), int64(p.Replica), bit(p.FeedStart), bit(p.Hold),
+			bit(p.NotJoined), bit(p.OnePerNumber)}, &no)
 	return no, err
 }
 

@@ -15,7 +15,7 @@ import (
 // Run runs the suite. open gives t a migrated database of its own and closes it when t ends.
 func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 	for _, group := range [][]sentence{transactionTests, eventTests, standingTests, logTests, feedTests, taskTests, stateTests, deliveryTests, clockTests,
-		requestTests, streamTests, streamStateTests, idempotencyTests, registryTests, replicaTests, concurrencyTests} {
+		requestTests, streamTests, streamStateTests, idempotencyTests, holderTests, registryTests, replicaTests, concurrencyTests} {
 		for _, s := range group {
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
