@@ -119,6 +119,14 @@ func Check(ctx context.Context, cfg Config, o Options) *Report {
 	return r
 }
 
+// Examine has the database prepare and explain every statement, or asks the endpoint for a number that nobody has, and says what is
+// wrong. It changes nothing, but that it takes the lease, which Run needs, too.
+func (a *Agent) Examine(ctx context.Context) *Report {
+	r := &Report{}
+	a.conn.check(ctx, r)
+	return r
+}
+
 func unjoin(err error) []error {
 	if j, ok := err.(interface{ Unwrap() []error }); ok {
 		return j.Unwrap()

@@ -72,6 +72,14 @@ func agentRun(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	for _, i := range a.Examine(ctx).Items { // what is wrong now may be mended while it runs, and may be a database that comes later
+		switch i.Grade {
+		case agent.Wrong:
+			log.Error("something must be mended", "what", i.What, "finding", i.En)
+		case agent.Looks:
+			log.Warn("something may be wrong", "what", i.What, "finding", i.En)
+		}
+	}
 	log.Info("the agent runs", "app", cfg.Hub.ClientID, "hub", cfg.Hub.URL, "page", cfg.Page)
 	return errors.Join(a.Run(ctx), a.Close())
 }
