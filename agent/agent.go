@@ -16,6 +16,7 @@ import (
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/client"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 // Options are what a program gives an agent beside its configuration.
@@ -67,7 +68,7 @@ type Agent struct {
 	cfg     Config
 	zone    *time.Location
 	hub     *client.Client
-	key     *clientKey // nil: a secret
+	key     *clientkey.Key // nil: a secret
 	state   *state
 	conn    connector
 	log     *slog.Logger
@@ -161,15 +162,15 @@ func (a *Agent) openHub() error {
 	case a.cfg.Hub.KeyFile != "":
 		var err error
 		if a.key, err = readKey(a.cfg.Hub.KeyFile); err != nil {
-			return fmt.Errorf("hub.key_file: %w", err)
+			return tell("hub.key_file: %w", err)
 		}
 		o.Assert = func(audience string, now time.Time) (string, error) {
-			return a.key.assertion(a.cfg.Hub.ClientID, audience, now)
+			return a.key.Assertion(a.cfg.Hub.ClientID, audience, now)
 		}
 	case o.Secret == "":
 		var err error
 		if o.Secret, err = secretIn(a.cfg.Hub.SecretFile); err != nil {
-			return fmt.Errorf("hub.secret_file: %w", err)
+			return tell("hub.secret_file: %w", err)
 		}
 	}
 	a.hub = client.New(o)

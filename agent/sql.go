@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func openSQL(cfg *SQLConfig, open *sql.DB, client string, zone *time.Location, t
 		return c, nil
 	}
 	if c.db, err = c.d.open(dsn, zone, timeout); err != nil {
-		return nil, fmt.Errorf("sql: %w", hideDSN(err))
+		return nil, tell("sql: %w", hideDSN(err))
 	}
 	n := cmp.Or(cfg.Connections, c.d.connections)
 	c.db.SetMaxOpenConns(n + c.d.leaseConns)
@@ -67,7 +68,7 @@ func openSQL(cfg *SQLConfig, open *sql.DB, client string, zone *time.Location, t
 
 // hideDSN gives a driver's error about its data source without the source, which may hold a password.
 func hideDSN(err error) error {
-	return errors.New("the data source cannot be read: " + strings.SplitN(err.Error(), "`", 2)[0])
+	return tell("the data source cannot be read: %s", strings.SplitN(err.Error(), "`", 2)[0])
 }
 
 // Parameters of statements. Times may have one of the suffixes of units.
@@ -90,7 +91,7 @@ func (c *sqlConnector) parse() error {
 	one := func(name, text string, params []string, acting bool) *statement {
 		p, err := parseStatement(text, c.d.quoting, knownParam(params, acting))
 		if err != nil {
-			errs = append(errs, fmt.Errorf("sql.%s: %w", name, err))
+			errs = append(errs, tell("sql.%s: %w", name, err))
 			return nil
 		}
 		return &statement{prepared: p, name: name}
@@ -98,9 +99,9 @@ func (c *sqlConnector) parse() error {
 	reading := func(name, text string, params []string) *statement {
 		s := one(name, text, params, false)
 		if s != nil && !slices.Contains([]string{"SELECT", "WITH"}, s.verb) {
-			errs = append(errs, fmt.Errorf("sql.%s: must be a SELECT", name))
+			errs = append(errs, tell("sql.%s: must be a SELECT", name))
 		} else if s != nil && !s.uses("number", "number_digits", "number_national", "number_int", "binding") {
-			errs = append(errs, fmt.Errorf("sql.%s: does not use :number, so that it would find every account", name))
+			errs = append(errs, tell("sql.%s: does not use :number, so that it would find every account", name))
 		}
 		return s
 	}
@@ -112,9 +113,11 @@ func (c *sqlConnector) parse() error {
 			}
 			s.rows, s.first = int64(cmp.Or(st.Rows, rows)), i == 0 && needsBinding
 			if !slices.Contains([]string{"UPDATE", "INSERT", "DELETE", "WITH", "MERGE", "REPLACE"}, s.verb) {
-				errs = append(errs, fmt.Errorf("sql.%s: must be an UPDATE, INSERT or DELETE", name))
+				errs = append(errs, tell("sql.%s: must be an UPDATE, INSERT or DELETE", name))
+			} else if needsBinding && s.rows > int64(c.cfg.maxBindings()) {
+				errs = append(errs, tell("sql.%s: rows is more than max_bindings, so that it could touch accounts that were not found", name))
 			} else if needsBinding && !s.uses("binding", "account") {
-				errs = append(errs, fmt.Errorf("sql.%s: uses neither :binding nor :account, so that it would touch every account", name))
+				errs = append(errs, tell("sql.%s: uses neither :binding nor :account, so that it would touch every account", name))
 			}
 			out = append(out, s)
 		}
@@ -197,6 +200,9 @@ func textParam(name string, w *want, o *order) any {
 func (c *sqlConnector) can(d deed) bool { return len(c.acts[d]) > 0 }
 
 func (c *sqlConnector) atOnce() int { return cmp.Or(c.cfg.Connections, c.d.connections) }
+
+// token makes one up: what the database did not commit nobody knows.
+func (c *sqlConnector) token(string, string) string { return rand.Text() }
 
 func (c *sqlConnector) close() error {
 	err := c.holder.release()

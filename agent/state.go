@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -74,7 +73,7 @@ func (s *state) open(ctx context.Context) (*sql.DB, error) {
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxIdleTime(idleFile)
 	if err := inTx(ctx, db, func(tx *sql.Tx) error { return s.prepare(ctx, tx) }); err != nil {
-		return nil, errors.Join(fmt.Errorf("the agent's state in %s: %w", s.dir, err), db.Close())
+		return nil, errors.Join(tell("the agent's state in %s: %w", s.dir, err), db.Close())
 	}
 	s.db = db
 	return db, nil
@@ -94,7 +93,7 @@ func (s *state) prepare(ctx context.Context, tx *sql.Tx) error {
 			return err
 		}
 		if have != want {
-			return fmt.Errorf("it was written with another %s than is here; restore them together", name)
+			return tell("it was written with another %s than is here; restore them together", name)
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -296,9 +295,10 @@ func (r *round) intend() {
 			o.b.intent, o.b.intentAt = o.deed, r.now
 		}
 		if o.b.token == "" && o.deed != resume {
-			o.b.token = rand.Text()
+			o.b.token = r.a.conn.token(o.task, o.binding)
 		}
 		o.b.dirty = true
+		o.intended = o.b.intentAt
 		o.token, o.until = o.b.token, r.now.Add(r.a.restoreFor)
 		if o.deed == suspend || o.deed == unbind {
 			t, b := o.t, o.b
