@@ -67,6 +67,13 @@ func (a *Agent) noteSent(ctx context.Context, tasks []*task, refused map[int]str
 		return err
 	}
 	a.at("noted as sent")
+	if a.o.Answered != nil {
+		for i, t := range tasks {
+			if refused[i] == "" {
+				a.o.Answered(t.task, t.answer)
+			}
+		}
+	}
 	return nil
 }
 

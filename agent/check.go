@@ -91,10 +91,7 @@ func CheckFile(ctx context.Context, path string, o Options) *Report {
 // It does not need the state's lock, so that it can be run beside an agent.
 func Check(ctx context.Context, cfg Config, o Options) *Report {
 	r := &Report{}
-	if o.Secret != "" {
-		cfg.Hub.SecretFile = "-"
-	}
-	if err := cfg.Check(); err != nil {
+	if err := cfg.check(&o); err != nil {
 		for _, e := range unjoin(err) {
 			r.wrong("configuration", "配置有误:%s", "the configuration is wrong: %s", e)
 		}

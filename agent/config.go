@@ -216,14 +216,18 @@ func ParseConfig(text []byte) (Config, error) {
 }
 
 // Check refuses a configuration that cannot work, naming every key that is wrong.
-func (c *Config) Check() error {
+func (c *Config) Check() error { return c.check(&Options{}) }
+
+// check is Check for who gives some of it by options.
+func (c *Config) check(o *Options) error {
 	var errs []error
 	must := func(ok bool, key, detail string, args ...any) {
 		if !ok {
 			errs = append(errs, tell("%s: %w", key, tell(detail, args...)))
 		}
 	}
-	c.checkHub(must)
+	c.checkHub(must, o)
+	c.checkDelivery(must, o)
 	c.checkTimings(must)
 	must(c.State != "", "state", "names the directory of the agent's own state")
 	_, err := c.zone()
@@ -260,20 +264,23 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
-func (c *Config) checkHub(must func(bool, string, string, ...any)) {
+func (c *Config) checkHub(must func(bool, string, string, ...any), o *Options) {
 	u, err := url.Parse(c.Hub.URL)
 	must(err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())), "hub.url", "is the hub's https URL")
 	must(c.Hub.ClientID != "", "hub.client_id", "says as whom; the hub's operator gives it")
-	must((c.Hub.KeyFile == "") != (c.Hub.SecretFile == ""), "hub", "either key_file or secret_file")
+	must((c.Hub.KeyFile == "") != (c.Hub.SecretFile == "" && o.Secret == ""), "hub", "either key_file or secret_file")
 	must(!c.AnswerSETs || c.Hub.KeyFile != "", "answer_sets", "answers are signed with hub.key_file, which is missing")
+}
+
+func (c *Config) checkDelivery(must func(bool, string, string, ...any), o *Options) {
 	switch d := c.Delivery; d.Mode {
 	case "poll", "list":
 	case "push":
 		_, _, err := net.SplitHostPort(d.Listen)
-		must(err == nil, "delivery.listen", "push needs an address of the form host:port to listen on")
+		must(err == nil || d.Listen == "" && o.Authorization != "", "delivery.listen", "push needs an address of the form host:port to listen on")
 		u, err := url.Parse(d.URL)
 		must(err == nil && u.Host != "" && (u.Scheme == "https" || loopback(u.Hostname())), "delivery.url", "push needs the https URL that the hub reaches")
-		must(d.AuthorizationFile != "", "delivery.authorization_file", "push needs a secret that the hub shows")
+		must(d.AuthorizationFile != "" || o.Authorization != "", "delivery.authorization_file", "push needs a secret that the hub shows")
 	default:
 		must(false, "delivery.mode", "%q is not poll, push or list", d.Mode)
 	}

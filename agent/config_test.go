@@ -44,7 +44,7 @@ func TestAConfigurationThatCannotWorkIsRefusedWithEveryKey(t *testing.T) {
 func TestStatementsThatWouldTouchEveryAccountAreRefused(t *testing.T) {
 	s := &SQLConfig{Driver: "sqlite", DSN: "x", Find: "SELECT id AS binding FROM b", Unbind: Statements{{SQL: "UPDATE b SET x = 1"}, {SQL: "DROP TABLE b"}},
 		Restore: Statements{{SQL: "UPDATE b SET x = 1 WHERE id = :binding", Rows: 51}}}
-	_, err := openSQL(s, "pay", huanxin.China, time.Second)
+	_, err := openSQL(s, nil, "pay", huanxin.China, time.Second)
 	if err == nil {
 		t.Fatal("no error")
 	}

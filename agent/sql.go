@@ -21,6 +21,7 @@ type sqlConnector struct {
 	cfg     *SQLConfig
 	d       *dialect
 	db      *sql.DB
+	shared  bool // whoever embeds the agent has it open
 	zone    *time.Location
 	timeout time.Duration
 	finds   map[huanxin.TaskKind]*statement
@@ -39,8 +40,8 @@ type statement struct {
 	first bool
 }
 
-// openSQL parses the statements and opens the database, without connecting yet.
-func openSQL(cfg *SQLConfig, client string, zone *time.Location, timeout time.Duration) (*sqlConnector, error) {
+// openSQL parses the statements and opens the database, without connecting yet, unless it is open.
+func openSQL(cfg *SQLConfig, open *sql.DB, client string, zone *time.Location, timeout time.Duration) (*sqlConnector, error) {
 	dsn, err := cfg.dsn()
 	if err != nil {
 		return nil, err
@@ -50,13 +51,17 @@ func openSQL(cfg *SQLConfig, client string, zone *time.Location, timeout time.Du
 	if err := c.parse(); err != nil {
 		return nil, err
 	}
+	if c.db, c.shared = open, open != nil; c.shared {
+		c.holder = c.d.lease(c.db, dsn, client)
+		return c, nil
+	}
 	if c.db, err = c.d.open(dsn, zone, timeout); err != nil {
 		return nil, tell("sql: %w", hideDSN(err))
 	}
 	n := cmp.Or(cfg.Connections, c.d.connections)
 	c.db.SetMaxOpenConns(n + c.d.leaseConns)
 	c.db.SetMaxIdleConns(n + c.d.leaseConns)
-	c.db.SetConnMaxIdleTime(20 * time.Second)
+	c.db.SetConnMaxIdleTime(c.d.idle)
 	c.holder = c.d.lease(c.db, dsn, client)
 	return c, nil
 }
@@ -199,7 +204,13 @@ func (c *sqlConnector) atOnce() int { return cmp.Or(c.cfg.Connections, c.d.conne
 // token makes one up: what the database did not commit nobody knows.
 func (c *sqlConnector) token(string, string) string { return rand.Text() }
 
-func (c *sqlConnector) close() error { return errors.Join(c.holder.release(), c.db.Close()) }
+func (c *sqlConnector) close() error {
+	err := c.holder.release()
+	if !c.shared {
+		err = errors.Join(err, c.db.Close())
+	}
+	return err
+}
 
 func (c *sqlConnector) lease(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
