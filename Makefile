@@ -42,4 +42,3 @@ fuzz-short:
 # Kills the hub at random moments for much longer than `make test` does.
 faults:
 	HUANXIN_FAULTS=long go test ./internal/server ./agent -run Killed -count=1 -v -timeout 30m
-	HUANXIN_FAULTS=long go test ./internal/conformance -count=1 -v -timeout 30m

@@ -70,11 +70,13 @@ type Contact struct {
 // MinCoolingDays is how long a cancelled number is frozen in China at least.
 const MinCoolingDays = 90
 
-// highValueClasses lose the number as a key at delivery and are final 24 hours later (DOMAIN.md §6).
-var highValueClasses = []string{"payment", "lending", "cloud_storage", "mail", "messaging", "government"}
+// HighValueClasses gives the classes of app that lose the number as a key at delivery and are final 24 hours later (DOMAIN.md §6).
+func HighValueClasses() []string {
+	return []string{"payment", "lending", "cloud_storage", "mail", "messaging", "government"}
+}
 
 // HighValue reports whether an app's class is one of payment, lending, cloud storage, mail, messaging, government.
-func (p *Party) HighValue() bool { return slices.Contains(highValueClasses, p.Class) }
+func (p *Party) HighValue() bool { return slices.Contains(HighValueClasses(), p.Class) }
 
 // Serves reports whether the app does tasks of kind k.
 func (p *Party) Serves(k TaskKind) bool { return slices.Contains(p.Kinds, k) }

@@ -1,9 +1,9 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/client"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 // Options are what a program gives an agent beside its configuration.
@@ -24,14 +25,34 @@ type Options struct {
 	HTTP *http.Client
 	// Secret authenticates the client in place of the configuration's files.
 	Secret string
+	// Authorization is what pushes must show, in place of the configuration's file. With it delivery.listen may be empty: then nothing
+	// listens, and whoever embeds the agent serves Pushes at delivery.url.
+	Authorization string
+	// Events are types of event that the stream tells of beside those that the agent needs.
+	Events []huanxin.EventType
+	// Heard is told of every SET that comes and can be verified, before the agent takes it in. It is as with client.Take: a SET is
+	// acknowledged after both have it, one that Heard refuses is refused and not taken in, and one may come again. It may be called for
+	// several SETs at once. nil: nobody is told.
+	Heard client.Take
+	// Answered is told of each answer that the hub has taken, after that is noted here: one that was taken right before the process was
+	// killed may be told of again. nil: nobody is told.
+	Answered func(task string, v huanxin.Verdict)
+	// DB is the accounts' database where the program has it open already; sql.dsn still says which it is. It was opened as the agent opens
+	// it: SQLite with _txlock=immediate, PostgreSQL by pgx, MySQL with parseTime, clientFoundRows and the session in the configured zone.
+	// But for SQLite one connection is taken for the lease. It is not closed.
+	DB *sql.DB
 	// Log may be nil. It is never given a number.
 	Log *slog.Logger
 	// Speed divides the durations of the service (hold, restore, look_again) as a demo's does; 0: 1.
 	Speed float64
 	// Relaxed keeps the state through a killed process, and not through a power cut.
 	Relaxed bool
-	// Begin says when a task is worked that was seen now; nil or the zero time: at once.
-	Begin func(task string, due time.Time) time.Time
+	// ListLater has open tasks listed for the first time after delivery.list_every, unless the stream was made just now. Else an agent lists
+	// when it begins, besides what the stream tells: agents of one process that begin together need not.
+	ListLater bool
+	// Begin says before when a task is neither decided for good nor answered that was seen and is due then; nil or the zero time: at once.
+	// A key of high value stops at once all the same (DOMAIN.md §6). For the same task it gives the same time.
+	Begin func(task string, seen, due time.Time) time.Time
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 
@@ -47,7 +68,7 @@ type Agent struct {
 	cfg     Config
 	zone    *time.Location
 	hub     *client.Client
-	key     *clientKey // nil: a secret
+	key     *clientkey.Key // nil: a secret
 	state   *state
 	conn    connector
 	log     *slog.Logger
@@ -55,8 +76,10 @@ type Agent struct {
 	kick    chan struct{}
 	noLinks atomic.Bool // the hub refused one
 	working sync.Mutex  // held while tasks are worked: one round at a time
-	self    atomic.Pointer[client.Self]
-	about   status
+	// subscribing is held while the stream is made or changed.
+	subscribing sync.Mutex
+	self        atomic.Pointer[client.Self]
+	about       status
 
 	hold, restoreFor, lookAgain time.Duration
 }
@@ -64,10 +87,7 @@ type Agent struct {
 // Open makes an agent ready. It reads files and does not connect yet. Only one agent can have a state directory: another gets
 // errTaken, as text that says so.
 func Open(cfg Config, o Options) (*Agent, error) {
-	if o.Secret != "" {
-		cfg.Hub.SecretFile = cmp.Or(cfg.Hub.SecretFile, "-") // it is not read
-	}
-	if err := cfg.Check(); err != nil {
+	if err := cfg.check(&o); err != nil {
 		return nil, err
 	}
 	a, err := prepare(cfg, o)
@@ -110,7 +130,7 @@ func prepare(cfg Config, o Options) (*Agent, error) {
 	case o.connector != nil:
 		a.conn = o.connector
 	case cfg.SQL != nil:
-		a.conn, err = openSQL(cfg.SQL, cfg.Hub.ClientID, a.zone, time.Duration(cfg.Timings.Timeout))
+		a.conn, err = openSQL(cfg.SQL, o.DB, cfg.Hub.ClientID, a.zone, time.Duration(cfg.Timings.Timeout))
 	default:
 		a.conn, err = openHTTP(cfg.HTTP, a.key, cfg.Hub.ClientID, a.zone, time.Duration(cfg.Timings.Timeout))
 	}
@@ -142,15 +162,15 @@ func (a *Agent) openHub() error {
 	case a.cfg.Hub.KeyFile != "":
 		var err error
 		if a.key, err = readKey(a.cfg.Hub.KeyFile); err != nil {
-			return fmt.Errorf("hub.key_file: %w", err)
+			return tell("hub.key_file: %w", err)
 		}
 		o.Assert = func(audience string, now time.Time) (string, error) {
-			return a.key.assertion(a.cfg.Hub.ClientID, audience, now)
+			return a.key.Assertion(a.cfg.Hub.ClientID, audience, now)
 		}
 	case o.Secret == "":
 		var err error
 		if o.Secret, err = secretIn(a.cfg.Hub.SecretFile); err != nil {
-			return fmt.Errorf("hub.secret_file: %w", err)
+			return tell("hub.secret_file: %w", err)
 		}
 	}
 	a.hub = client.New(o)
@@ -196,13 +216,19 @@ func (a *Agent) wake() {
 // loop asks the hub what is to be asked from time to time, and works what is due.
 func (a *Agent) loop(ctx context.Context) {
 	var listAt, selfAt time.Time
+	if a.o.ListLater && a.cfg.Delivery.Mode != "list" {
+		listAt = a.now().Add(time.Duration(a.cfg.Delivery.ListEvery))
+	}
 	failures := 0
 	for ctx.Err() == nil {
 		now := a.now()
 		var errs []error
 		if !now.Before(selfAt) {
-			errs = append(errs, a.askSelf(ctx))
-			selfAt = now.Add(time.Duration(a.cfg.Timings.HoldEvery))
+			err := a.askSelf(ctx)
+			errs = append(errs, err)
+			if selfAt = now.Add(time.Duration(a.cfg.Timings.HoldEvery)); err != nil {
+				selfAt = now.Add(min(time.Duration(a.cfg.Timings.HoldEvery), a.backoff(failures+1)))
+			}
 		}
 		if !now.Before(listAt) {
 			err := a.list(ctx)
@@ -216,9 +242,9 @@ func (a *Agent) loop(ctx context.Context) {
 		if err := errors.Join(errs...); err != nil && ctx.Err() == nil {
 			failures++
 			a.about.failed(err)
-			a.log.Warn("the agent cannot go on", "app", a.cfg.Hub.ClientID, "error", err, "again_in", a.backoff(failures).String())
-			next = earlier(next, a.now().Add(a.backoff(failures)))
-			next = latest(next, a.now().Add(a.backoff(failures)))
+			wait := a.backoffAfter(failures, err)
+			a.log.Warn("the agent cannot go on", "app", a.cfg.Hub.ClientID, "error", err, "again_in", wait.String())
+			next = a.now().Add(wait)
 		} else {
 			failures = 0
 		}
@@ -250,6 +276,15 @@ func (a *Agent) now() time.Time { return a.o.Now().UTC().Truncate(time.Microseco
 
 func (a *Agent) backoff(failures int) time.Duration {
 	return min(time.Duration(a.cfg.Timings.Retry)<<min(max(failures-1, 0), 12), time.Duration(a.cfg.Timings.RetryMost))
+}
+
+// backoffAfter is backoff that heeds what the hub says of when to come again.
+func (a *Agent) backoffAfter(failures int, err error) time.Duration {
+	d := a.backoff(failures)
+	if e, ok := errors.AsType[*huanxin.Error](err); ok {
+		d = max(d, e.RetryAfter)
+	}
+	return d
 }
 
 // at marks a step after which the process may be killed.

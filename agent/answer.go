@@ -67,6 +67,13 @@ func (a *Agent) noteSent(ctx context.Context, tasks []*task, refused map[int]str
 		return err
 	}
 	a.at("noted as sent")
+	if a.o.Answered != nil {
+		for i, t := range tasks {
+			if refused[i] == "" {
+				a.o.Answered(t.task, t.answer)
+			}
+		}
+	}
 	return nil
 }
 
@@ -88,7 +95,7 @@ var ownFaults = []string{"invalid_key", "invalid_issuer", "invalid_audience", "a
 func (a *Agent) sendSETs(ctx context.Context, tasks []*task) error {
 	refused := map[int]string{}
 	for i, t := range tasks {
-		token, err := a.key.answerSET(a.cfg.Hub.ClientID, a.cfg.Hub.URL, a.answerTo(t), t.decided, a.now())
+		token, err := answerSET(a.key, a.cfg.Hub.ClientID, a.cfg.Hub.URL, a.answerTo(t), t.decided, a.now())
 		if err != nil {
 			return err
 		}

@@ -37,38 +37,61 @@ func (r *Report) OK() bool {
 }
 
 func (r *Report) add(g Grade, what, zh, en string, args ...any) {
-	one := func(format string) string {
-		if len(args) == 0 {
-			return format
-		}
-		return fmt.Sprintf(format, args...)
+	if len(args) > 0 {
+		zh, en = fmt.Sprintf(zh, chineseArgs(args)...), fmt.Sprintf(en, args...)
 	}
-	r.Items = append(r.Items, CheckItem{g, what, one(zh), one(en)})
+	r.Items = append(r.Items, CheckItem{g, what, zh, en})
 }
 
 func (r *Report) good(what, zh, en string, args ...any)  { r.add(Good, what, zh, en, args...) }
 func (r *Report) looks(what, zh, en string, args ...any) { r.add(Looks, what, zh, en, args...) }
 func (r *Report) wrong(what, zh, en string, args ...any) { r.add(Wrong, what, zh, en, args...) }
 
-// Write writes the report, Chinese first.
+var gradeMarks = map[Grade]string{Good: "✓", Looks: "!", Wrong: "✗"}
+
+// whatWords are the Chinese for CheckItem.What.
+var whatWords = map[string]string{"configuration": "配置", "hub": "枢纽", "clock": "时钟", "accounts": "账号", "permissions": "权限", "state": "状态"}
+
+// Write writes the report in both languages, Chinese first.
 func (r *Report) Write(w io.Writer) error {
-	marks := map[Grade]string{Good: "✓", Looks: "!", Wrong: "✗"}
 	for _, i := range r.Items {
-		if _, err := fmt.Fprintf(w, "%s %-13s %s\n  %-13s %s\n", marks[i.Grade], i.What, i.Zh, "", i.En); err != nil {
+		if _, err := fmt.Fprintf(w, "%s %-13s %s\n  %-13s %s\n", gradeMarks[i.Grade], i.What, i.Zh, "", i.En); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// WriteIn writes the report in one language, Chinese or English.
+func (r *Report) WriteIn(w io.Writer, chinese bool) error {
+	for _, i := range r.Items {
+		text := fmt.Sprintf("%s %-13s %s\n", gradeMarks[i.Grade], i.What, i.En)
+		if chinese {
+			text = gradeMarks[i.Grade] + " " + whatWords[i.What] + " " + i.Zh + "\n"
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckFile is Check of a configuration file; one that cannot be read is a finding.
+func CheckFile(ctx context.Context, path string, o Options) *Report {
+	cfg, err := LoadConfig(path)
+	if err != nil {
+		r := &Report{}
+		r.wrong("configuration", "配置文件不可读:%s", "the configuration file cannot be read: %s", err)
+		return r
+	}
+	return Check(ctx, cfg, o)
+}
+
 // Check looks at everything that an agent needs, without changing anything: configuration, credentials, clock, statements, permissions.
 // It does not need the state's lock, so that it can be run beside an agent.
 func Check(ctx context.Context, cfg Config, o Options) *Report {
 	r := &Report{}
-	if o.Secret != "" {
-		cfg.Hub.SecretFile = "-"
-	}
-	if err := cfg.Check(); err != nil {
+	if err := cfg.check(&o); err != nil {
 		for _, e := range unjoin(err) {
 			r.wrong("configuration", "配置有误:%s", "the configuration is wrong: %s", e)
 		}
@@ -90,6 +113,14 @@ func Check(ctx context.Context, cfg Config, o Options) *Report {
 	} else {
 		r.good("state", "状态目录可用", "the state can be used")
 	}
+	return r
+}
+
+// Examine has the database prepare and explain every statement, or asks the endpoint for a number that nobody has, and says what is
+// wrong. It changes nothing, but that it takes the lease, which Run needs, too.
+func (a *Agent) Examine(ctx context.Context) *Report {
+	r := &Report{}
+	a.conn.check(ctx, r)
 	return r
 }
 

@@ -156,7 +156,8 @@ type HTTPConfig struct {
 	// Concurrency is how many requests are under way at once.
 	Concurrency int `yaml:"concurrency"`
 	MaxBindings int `yaml:"max_bindings"`
-	// Does lists what the endpoint does beyond find, unbind and restore: suspend, resume, stop_contact, clear_label, lift_restriction.
+	// Does lists what the endpoint does beyond find, unbind and restore: suspend (and resume), lease, stop_contact, clear_label,
+	// lift_restriction. With lease, of several agents there one acts; without, an unbinding that two ask for is done once.
 	Does []string `yaml:"does"`
 }
 
@@ -173,14 +174,11 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// highValueClasses are those of DOMAIN.md §6.
-var highValueClasses = []string{"payment", "lending", "cloud_storage", "mail", "messaging", "government"}
-
 // DefaultConfig is what holds where the file says nothing.
 func DefaultConfig() Config {
 	d := huanxin.DefaultDurations()
 	return Config{
-		State: "agent", Zone: "Asia/Shanghai", HighValue: slices.Clone(highValueClasses), Kinds: []string{"unbind"}, Log: "info",
+		State: "agent", Zone: "Asia/Shanghai", HighValue: huanxin.HighValueClasses(), Kinds: []string{"unbind"}, Log: "info",
 		Delivery: DeliveryConfig{Mode: "poll", ListEvery: Duration(10 * time.Minute)},
 		Timings: Timings{Hold: Duration(d.HighValueHold), Restore: Duration(d.Restore), LookAgain: Duration(time.Hour),
 			Timeout: Duration(15 * time.Second), Keep: Duration(180 * 24 * time.Hour), HoldEvery: Duration(30 * time.Second),
@@ -218,14 +216,18 @@ func ParseConfig(text []byte) (Config, error) {
 }
 
 // Check refuses a configuration that cannot work, naming every key that is wrong.
-func (c *Config) Check() error {
+func (c *Config) Check() error { return c.check(&Options{}) }
+
+// check is Check for who gives some of it by options.
+func (c *Config) check(o *Options) error {
 	var errs []error
 	must := func(ok bool, key, detail string, args ...any) {
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(detail, args...)))
+			errs = append(errs, tell("%s: %w", key, tell(detail, args...)))
 		}
 	}
-	c.checkHub(must)
+	c.checkHub(must, o)
+	c.checkDelivery(must, o)
 	c.checkTimings(must)
 	must(c.State != "", "state", "names the directory of the agent's own state")
 	_, err := c.zone()
@@ -252,25 +254,33 @@ func (c *Config) Check() error {
 		u, err := url.Parse(c.HTTP.URL)
 		must(err == nil && u.Host != "" && u.User == nil && u.RawQuery == "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())),
 			"http.url", "is an https URL without credentials and query, or http on loopback")
+		for _, d := range c.HTTP.Does {
+			_, err := huanxin.ParseTaskKind(d)
+			must(err == nil || slices.Contains([]string{"suspend", "resume", "lease"}, d), "http.does",
+				"%q is not suspend, resume, lease, stop_contact, clear_label or lift_restriction", d)
+		}
 		must(c.Hub.KeyFile != "", "http", "requests are signed with hub.key_file, which is missing")
 	}
 	return errors.Join(errs...)
 }
 
-func (c *Config) checkHub(must func(bool, string, string, ...any)) {
+func (c *Config) checkHub(must func(bool, string, string, ...any), o *Options) {
 	u, err := url.Parse(c.Hub.URL)
 	must(err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())), "hub.url", "is the hub's https URL")
 	must(c.Hub.ClientID != "", "hub.client_id", "says as whom; the hub's operator gives it")
-	must((c.Hub.KeyFile == "") != (c.Hub.SecretFile == ""), "hub", "either key_file or secret_file")
+	must((c.Hub.KeyFile == "") != (c.Hub.SecretFile == "" && o.Secret == ""), "hub", "either key_file or secret_file")
 	must(!c.AnswerSETs || c.Hub.KeyFile != "", "answer_sets", "answers are signed with hub.key_file, which is missing")
+}
+
+func (c *Config) checkDelivery(must func(bool, string, string, ...any), o *Options) {
 	switch d := c.Delivery; d.Mode {
 	case "poll", "list":
 	case "push":
 		_, _, err := net.SplitHostPort(d.Listen)
-		must(err == nil, "delivery.listen", "push needs an address of the form host:port to listen on")
+		must(err == nil || d.Listen == "" && o.Authorization != "", "delivery.listen", "push needs an address of the form host:port to listen on")
 		u, err := url.Parse(d.URL)
 		must(err == nil && u.Host != "" && (u.Scheme == "https" || loopback(u.Hostname())), "delivery.url", "push needs the https URL that the hub reaches")
-		must(d.AuthorizationFile != "", "delivery.authorization_file", "push needs a secret that the hub shows")
+		must(d.AuthorizationFile != "" || o.Authorization != "", "delivery.authorization_file", "push needs a secret that the hub shows")
 	default:
 		must(false, "delivery.mode", "%q is not poll, push or list", d.Mode)
 	}
@@ -347,7 +357,7 @@ func secretIn(path string) (string, error) {
 	if s := strings.TrimSpace(string(text)); s != "" {
 		return s, nil
 	}
-	return "", fmt.Errorf("%s: the file is empty", path)
+	return "", tell("%s: the file is empty", path)
 }
 
 func (s *SQLConfig) dsn() (string, error) {

@@ -43,12 +43,12 @@ func TestAConfigurationThatCannotWorkIsRefusedWithEveryKey(t *testing.T) {
 
 func TestStatementsThatWouldTouchEveryAccountAreRefused(t *testing.T) {
 	s := &SQLConfig{Driver: "sqlite", DSN: "x", Find: "SELECT id AS binding FROM b", Unbind: Statements{{SQL: "UPDATE b SET x = 1"}, {SQL: "DROP TABLE b"}},
-		Restore: Statements{{SQL: "UPDATE b SET x = 1 WHERE id = :binding"}}}
-	_, err := openSQL(s, "pay", huanxin.China, time.Second)
+		Restore: Statements{{SQL: "UPDATE b SET x = 1 WHERE id = :binding", Rows: 51}}}
+	_, err := openSQL(s, nil, "pay", huanxin.China, time.Second)
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"sql.find: does not use :number", "sql.unbind: uses neither :binding nor :account", "must be an UPDATE"} {
+	for _, want := range []string{"sql.find: does not use :number", "sql.unbind: uses neither :binding nor :account", "must be an UPDATE", "sql.restore: rows is more than max_bindings"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("nothing of %q in:\n%v", want, err)
 		}

@@ -41,6 +41,8 @@ type order struct {
 	token   string
 	until   time.Time // of the token
 	now     time.Time
+	// intended is when the deed was first meant to be done; it stays when it is tried again.
+	intended time.Time
 	// still decides once more, within the transaction, by what the database says there; nil facts: it is not there any more.
 	// For restore it is given every binding of the number.
 	still func(all []Facts) bool
@@ -77,6 +79,8 @@ type connector interface {
 	can(d deed) bool
 	// atOnce is how many acts may be under way.
 	atOnce() int
+	// token makes the token under which a binding that is unbound for a task can be restored.
+	token(task, binding string) string
 	// lease takes, or keeps, the right to be the only agent on these accounts; errTaken: another one has it.
 	lease(ctx context.Context) error
 	// check says what is wrong, or looks wrong, with how accounts are reached.

@@ -25,8 +25,9 @@ type dialect struct {
 	kindOf      func(databaseType string) columnKind
 	code        func(error) string // an error's code, without any value
 	lease       func(db *sql.DB, dsn, client string) leaseHolder
-	connections int // at most, by default
-	leaseConns  int // one more for the lease
+	connections int           // at most, by default
+	idle        time.Duration // for which a connection is kept that is not used
+	leaseConns  int           // one more for the lease
 	pipelined   bool
 	explain     func(ctx context.Context, c *sqlConnector, s *statement, args []any) (scans []string, err error)
 	powers      func(ctx context.Context, c *sqlConnector, r *Report)
@@ -40,19 +41,19 @@ func init() { // not in the literal: they check themselves by way of the map
 		open:    openPostgres,
 		time:    func(t time.Time) any { return t },
 		kindOf:  kindOfColumn("DATE", "TIMESTAMP"),
-		code:    errorCode, lease: leasePostgres, connections: 8, leaseConns: 1, pipelined: true, explain: explainPostgres, powers: powersPostgres}
+		code:    errorCode, lease: leasePostgres, connections: 8, idle: 20 * time.Second, leaseConns: 1, pipelined: true, explain: explainPostgres, powers: powersPostgres}
 	dialects["mysql"] = &dialect{
 		quoting: quoting{backticks: true, backslashes: true, hashes: true, marks: questions},
 		open:    openMySQL,
 		time:    func(t time.Time) any { return t },
 		kindOf:  kindOfColumn("DATE", ""),
-		code:    errorCode, lease: leaseMySQL, connections: 8, leaseConns: 1, explain: explainMySQL, powers: powersMySQL}
+		code:    errorCode, lease: leaseMySQL, connections: 8, idle: 20 * time.Second, leaseConns: 1, explain: explainMySQL, powers: powersMySQL}
 	dialects["sqlite"] = &dialect{
 		quoting: quoting{backticks: true, brackets: true, marks: dollars},
 		open:    openSQLite,
 		time:    func(t time.Time) any { return t.Format("2006-01-02 15:04:05.000") },
 		kindOf:  kindOfColumn("DATE", ""),
-		code:    errorCode, lease: leaseSQLite, connections: 1, explain: explainSQLite, powers: func(context.Context, *sqlConnector, *Report) {}}
+		code:    errorCode, lease: leaseSQLite, connections: 1, idle: 5 * time.Second, explain: explainSQLite, powers: func(context.Context, *sqlConnector, *Report) {}}
 }
 
 func kindOfColumn(date, local string) func(string) columnKind {

@@ -9,5 +9,6 @@
 //   - A binding is unbound once for a task, and the task is answered with one final answer. An answer may be sent more than once.
 //   - A number is sealed at rest, and erased when its task is final and nothing can be restored any more.
 //
-// One goroutine works the tasks of an agent and one waits for the feed; an agent that has nothing to do opens no file.
+// One goroutine works the tasks of an agent and one waits for the feed; an agent that has nothing to do keeps no database file open, so
+// that many can be in one process.
 package agent

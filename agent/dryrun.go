@@ -81,7 +81,7 @@ func (a *Agent) dryBatch(ctx context.Context, page []client.Task, tell func(Woul
 
 // OpenBeside opens an agent for what can be done beside one that runs: DryRun, Reviews, Review and Order.
 func OpenBeside(cfg Config, o Options) (*Agent, error) {
-	if err := cfg.Check(); err != nil {
+	if err := cfg.check(&o); err != nil {
 		return nil, err
 	}
 	return prepare(cfg, o)

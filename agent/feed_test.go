@@ -149,7 +149,7 @@ func TestAnswersAreSignedAsSETsWhereTheCompanyWantsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := newOffice(t)
-	jwk := jose.JSONWebKey{Key: k.public(), Algorithm: "ES256", Use: "sig"}
+	jwk := jose.JSONWebKey{Key: k.Private.Public(), Algorithm: "ES256", Use: "sig"}
 	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{jwk}})
 	o.must(err)
 	o.hub.AddClient(o.id+"-signed", o.id, set)

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -18,27 +19,42 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 // httpConnector reaches accounts by an endpoint of the company's own. Each request is a POST of JSON to URL/find, URL/unbind and so on,
 // signed with the agent's key: Authorization: Bearer JWT (typ huanxin-agent+jwt) with iss (the client id), aud (the full URL), iat, exp, jti
 // and digest (SHA-256 of the body, base64url). What changes something carries an Idempotency-Key, the same whenever it is repeated.
+//
+// Two agents of one client are kept apart by the endpoint's lease where it has one (does: [lease]), and it is asked again with each deed.
+// Where it has none, an unbinding has the same key and restore token whichever agent asks for it, so that it is done once at most.
 type httpConnector struct {
 	cfg     HTTPConfig
-	key     *clientKey
+	key     *clientkey.Key
 	client  string
 	zone    *time.Location
 	timeout time.Duration
 	web     *http.Client
+	secret  []byte // of restore tokens: it follows from the key
+	right   httpLease
 }
 
-// connectorError is a fault of the company's endpoint. Its text holds no value.
-type connectorError struct{ text string }
+// connectorError is a fault of the company's endpoint. Its text holds no value; its format stands in chineseOf.
+type connectorError struct {
+	format string
+	args   []any
+}
 
-func (e *connectorError) Error() string { return e.text }
+func (e *connectorError) Error() string { return fmt.Sprintf(e.format, e.args...) }
 
-func openHTTP(cfg *HTTPConfig, key *clientKey, client string, zone *time.Location, timeout time.Duration) (connector, error) {
-	c := &httpConnector{cfg: *cfg, key: key, client: client, zone: zone, timeout: timeout}
+func badAnswer(format string, args ...any) error { return &connectorError{format, args} }
+
+func openHTTP(cfg *HTTPConfig, key *clientkey.Key, client string, zone *time.Location, timeout time.Duration) (connector, error) {
+	secret, err := key.Derive("huanxin agent restore token")
+	if err != nil {
+		return nil, err
+	}
+	c := &httpConnector{cfg: *cfg, key: key, client: client, zone: zone, timeout: timeout, secret: secret, right: httpLease{holder: rand.Text()}}
 	if c.cfg.Attempts <= 0 {
 		c.cfg.Attempts = 3
 	}
@@ -81,14 +97,16 @@ type (
 		Account string    `json:"account"`
 		Token   string    `json:"token,omitempty"`
 		Until   time.Time `json:"restore_until,omitzero"`
+		Holder  string    `json:"holder,omitempty"` // of the lease, where the endpoint has one
 	}
 	httpDone struct {
-		// Result is done; gone: there was nothing to do it to; or changed: it was not done, because it was bound in the tenure.
+		// Result is done; gone: there was nothing to do it to; changed: it was not done, because it was bound in the tenure; or
+		// taken: it was not done, because another agent has the lease.
 		Result string `json:"result"`
 	}
 )
 
-var errEndpoint = &connectorError{"http: the endpoint cannot be reached, or fails"}
+var errEndpoint = badAnswer("http: the endpoint cannot be reached, or fails")
 
 func (c *httpConnector) find(ctx context.Context, wants []*want) []found {
 	out := make([]found, len(wants))
@@ -106,7 +124,7 @@ func (c *httpConnector) findOne(ctx context.Context, w *want) ([]Facts, error) {
 		return nil, err
 	}
 	if answer.Bindings == nil {
-		return nil, &connectorError{"http: the answer to find has no bindings; none are []"}
+		return nil, badAnswer("http: the answer to find has no bindings; none are []")
 	}
 	if len(*answer.Bindings) > c.cfg.MaxBindings {
 		return nil, errTooMany
@@ -115,7 +133,7 @@ func (c *httpConnector) findOne(ctx context.Context, w *want) ([]Facts, error) {
 	for _, b := range *answer.Bindings {
 		f, err := b.facts(c.zone)
 		if err != nil || f.ID == "" || slices.ContainsFunc(all, func(o Facts) bool { return o.ID == f.ID }) {
-			return nil, &connectorError{"http: a binding in the answer to find cannot be read"}
+			return nil, badAnswer("http: a binding in the answer to find cannot be read")
 		}
 		all = append(all, f)
 	}
@@ -152,14 +170,21 @@ func (c *httpConnector) act(ctx context.Context, o *order) (effect, error) {
 			return e, nil
 		}
 	}
+	if err := c.lease(ctx); errors.Is(err, errTaken) {
+		return 0, &heldError{heldByOther}
+	} else if err != nil {
+		return 0, err
+	}
 	path := deedWords[o.deed]
 	if o.kind != huanxin.Unbind && o.deed == unbind {
 		path = o.kind.String()
 	}
 	in := httpOrder{httpFind: findOf(o.want), Binding: o.binding, Account: o.account, Token: o.token, Until: o.until}
+	if c.leases() {
+		in.Holder = c.right.holder
+	}
 	var answer httpDone
-	id := sha256.Sum256([]byte(path + "\n" + o.task + "\n" + o.binding + "\n" + o.token))
-	if err := c.post(ctx, path, base64.RawURLEncoding.EncodeToString(id[:]), in, &answer); err != nil {
+	if err := c.post(ctx, path, idempotencyKey(path, o), in, &answer); err != nil {
 		return uncertain, err
 	}
 	switch answer.Result {
@@ -169,8 +194,27 @@ func (c *httpConnector) act(ctx context.Context, o *order) (effect, error) {
 		return gone, nil
 	case "changed":
 		return changed, nil
+	case "taken":
+		c.right.lost()
+		return 0, &heldError{heldByOther}
 	}
-	return uncertain, &connectorError{"http: the answer to " + path + " is not done, gone or changed"}
+	return uncertain, badAnswer("http: the answer to %s is not done, gone, changed or taken", path)
+}
+
+// idempotencyKey names a deed. A binding is unbound for a task once, whoever asks; the number may stop being its key, and be it again, many times.
+func idempotencyKey(path string, o *order) string {
+	text := path + "\n" + o.task + "\n" + o.binding
+	if o.deed != unbind {
+		text += "\n" + o.token + "\n" + o.intended.UTC().Format(time.RFC3339Nano)
+	}
+	return sum([]byte(text))
+}
+
+// token makes the restore token of a binding: the same at each agent with this key, and not to be guessed without it.
+func (c *httpConnector) token(task, binding string) string {
+	h := hmac.New(sha256.New, c.secret)
+	_, _ = h.Write([]byte(task + "\n" + binding))
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }
 
 // post sends a request, again where it failed for a time, and reads the answer strictly.
@@ -222,7 +266,7 @@ func (c *httpConnector) once(ctx context.Context, path, idempotency string, body
 	if resp.StatusCode != http.StatusOK {
 		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 		return resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500, time.Duration(seconds) * time.Second,
-			&connectorError{fmt.Sprintf("http: the endpoint answers %s with status %d", path, resp.StatusCode)}
+			badAnswer("http: the endpoint answers %s with status %d", path, resp.StatusCode)
 	}
 	return false, 0, readStrictly(path, resp.Header.Get("Content-Type"), text, out)
 }
@@ -230,21 +274,21 @@ func (c *httpConnector) once(ctx context.Context, path, idempotency string, body
 // readStrictly reads one JSON value without members that are not known: a misspelt bound_at must not be an unknown one.
 func readStrictly(path, contentType string, text []byte, out any) error {
 	if media, _, err := mime.ParseMediaType(contentType); err != nil || media != "application/json" {
-		return &connectorError{"http: the answer to " + path + " is not application/json"}
+		return badAnswer("http: the answer to %s is not application/json", path)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(out); err != nil {
-		return &connectorError{"http: the answer to " + path + " is not of the form that is documented"}
+		return badAnswer("http: the answer to %s is not of the form that is documented", path)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return &connectorError{"http: something follows the answer to " + path}
+		return badAnswer("http: something follows the answer to %s", path)
 	}
 	return nil
 }
 
 func (c *httpConnector) sign(url string, body []byte, now time.Time) (string, error) {
-	return c.key.sign("huanxin-agent+jwt", map[string]any{"iss": c.client, "aud": url, "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+	return c.key.Sign("huanxin-agent+jwt", map[string]any{"iss": c.client, "aud": url, "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 		"jti": rand.Text(), "digest": sum(body)})
 }
 
@@ -254,12 +298,10 @@ func (c *httpConnector) can(d deed) bool {
 
 func (c *httpConnector) atOnce() int { return c.cfg.Concurrency }
 
-// lease has nothing to take: idempotency keys and tokens keep two agents apart, and the state directory has its lock.
-func (c *httpConnector) lease(context.Context) error { return nil }
-
 func (c *httpConnector) close() error {
+	err := c.giveBack()
 	c.web.CloseIdleConnections()
-	return nil
+	return err
 }
 
 // check asks for a number that nobody has.
@@ -272,6 +314,15 @@ func (c *httpConnector) check(ctx context.Context, r *Report) {
 		r.wrong("accounts", "公司的接口对一个无人使用的号码给出了 %d 个绑定", "the company's endpoint gives %d bindings for a number that nobody has", len(facts))
 	default:
 		r.good("accounts", "公司的接口能用", "the company's endpoint works")
+	}
+	switch err := c.lease(ctx); {
+	case !c.leases():
+		r.looks("accounts", "公司的接口没有租约(http.does: [lease]):请确保只有一个代理在运行",
+			"the company's endpoint has no lease (http.does: [lease]): see to it that only one agent runs")
+	case errors.Is(err, errTaken):
+		r.looks("accounts", "另一个代理正在这些账号上工作", "another agent works on these accounts")
+	case err != nil:
+		r.wrong("accounts", "公司的接口不给租约:%s", "the company's endpoint gives no lease: %s", err)
 	}
 }
 

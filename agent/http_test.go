@@ -36,6 +36,13 @@ type endpoint struct {
 	fail    func(path string, w http.ResponseWriter) bool
 	key     any
 	url     string
+	path    string // of the key
+
+	tokens []string  // under which something was unbound
+	stale  bool      // find does not see what was unbound
+	holder string    // of the lease
+	until  time.Time // of the lease
+	late   time.Duration
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -61,6 +68,10 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if r.URL.Path == "/lease" {
+		e.lease(w, body)
+		return
+	}
 	var in httpOrder
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
@@ -76,10 +87,17 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if id == "" {
 			e.t.Error("no idempotency key")
 		}
+		if in.Holder != "" && (in.Holder != e.holder || time.Now().Add(e.late).After(e.until)) {
+			_, _ = io.WriteString(w, `{"result":"taken"}`)
+			return
+		}
+		e.tokens = append(e.tokens, in.Token)
 		if e.done[id] == "" {
 			e.unbound++
 			e.done[id] = `{"result":"done"}`
-			delete(e.bound, in.Number)
+			if !e.stale {
+				delete(e.bound, in.Number)
+			}
 		}
 		_, _ = io.WriteString(w, e.done[id])
 	default:
@@ -87,7 +105,36 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func withEndpoint(t *testing.T, e *endpoint) option {
+// lease gives the lease as docs/agent.md says.
+func (e *endpoint) lease(w http.ResponseWriter, body []byte) {
+	var in httpLeaseOrder
+	if err := json.Unmarshal(body, &in); err != nil || in.Holder == "" {
+		e.t.Errorf("%v: %s", err, body)
+	}
+	now, result := time.Now().Add(e.late), "done"
+	if e.holder != "" && e.holder != in.Holder && now.Before(e.until) {
+		result = "taken"
+	} else {
+		e.holder, e.until = in.Holder, now.Add(time.Duration(in.Seconds)*time.Second)
+	}
+	_, _ = io.WriteString(w, `{"result":"`+result+`"}`)
+}
+
+// connector is one more agent's way to the endpoint.
+func (e *endpoint) connector(does ...string) connector {
+	e.t.Helper()
+	k, err := readKey(e.path)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	c, err := openHTTP(&HTTPConfig{URL: e.url, Attempts: 3, Does: does}, k, "pay", huanxin.China, 2*time.Second)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return c
+}
+
+func withEndpoint(t *testing.T, e *endpoint, does ...string) option {
 	s := httptest.NewServer(e)
 	t.Cleanup(s.Close)
 	path := filepath.Join(t.TempDir(), "key.pem")
@@ -98,13 +145,9 @@ func withEndpoint(t *testing.T, e *endpoint) option {
 	if err != nil {
 		t.Fatal(err)
 	}
-	*e = endpoint{t: t, bound: map[string][]httpBinding{}, done: map[string]string{}, fail: e.fail, url: s.URL}
-	e.key = k.public()
-	return func(o *office) {
-		conn, err := openHTTP(&HTTPConfig{URL: s.URL, Attempts: 3}, k, "pay", huanxin.China, 2*time.Second)
-		o.must(err)
-		o.options.connector = conn
-	}
+	*e = endpoint{t: t, bound: map[string][]httpBinding{}, done: map[string]string{}, fail: e.fail, url: s.URL, path: path}
+	e.key = k.Private.Public()
+	return func(o *office) { o.options.connector = e.connector(does...) }
 }
 
 func TestACompanysOwnEndpointIsAskedAndTold(t *testing.T) {

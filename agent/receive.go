@@ -2,12 +2,14 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,18 +20,19 @@ import (
 // heard are the types of event that an agent asks for.
 var heard = []huanxin.EventType{huanxin.UnbindRequested, huanxin.UnbindCancelled, huanxin.RecycleRetracted}
 
-// streamName is by which an agent knows its stream again.
-const streamName = "huanxin agent"
+// streamName begins the description of an agent's stream; the rest is a name of the state's own, by which the stream is found that was
+// made right before a crash.
+const streamName = "huanxin agent "
 
 // receive waits for the feed until ctx is done. A hub that has none is worked by listing alone.
 func (a *Agent) receive(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
-		s, err := a.stream(ctx)
+		s, err := a.Subscribe(ctx)
 		if err == nil && a.cfg.Delivery.Mode == "push" {
 			return // the hub comes to us
 		}
 		if err == nil {
-			err = a.poll(ctx, s)
+			err = a.poll(ctx, s, func() { failures = 0 })
 		}
 		if ctx.Err() != nil {
 			return
@@ -37,7 +40,7 @@ func (a *Agent) receive(ctx context.Context) {
 		failures++
 		a.about.failed(err)
 		a.log.Warn("the feed cannot be received", "app", a.cfg.Hub.ClientID, "error", err)
-		pause(ctx, a.backoff(failures))
+		pause(ctx, a.backoffAfter(failures, err))
 	}
 }
 
@@ -50,13 +53,38 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// stream gives the agent's stream, which is made if the hub does not know it. What happened before it is learnt by listing.
+// Subscribe makes the agent's stream at the hub, or sees that it is there and comes to where the agent is now. What happens from then on
+// will be told of, and what was asked before is taken in from the list of tasks. Run does it by itself.
+func (a *Agent) Subscribe(ctx context.Context) (client.Stream, error) {
+	a.subscribing.Lock()
+	defer a.subscribing.Unlock()
+	s, err := a.stream(ctx)
+	if err != nil {
+		return s, err
+	}
+	unlisted, err := a.state.meta(ctx, metaUnlisted)
+	if err != nil || unlisted == "" {
+		return s, err
+	}
+	if err := a.list(ctx); err != nil {
+		return s, err
+	}
+	return s, a.state.setMeta(ctx, metaUnlisted, "")
+}
+
+// metaUnlisted says that the stream is newer than the last list of tasks.
+const metaUnlisted = "unlisted"
+
+// stream gives the agent's stream.
 func (a *Agent) stream(ctx context.Context) (s client.Stream, err error) {
-	push := a.cfg.Delivery.Mode == "push"
-	want := client.StreamConfig{Events: heard, Description: streamName}
-	if push {
+	want := client.StreamConfig{}
+	if want.Description, err = a.streamName(ctx); err != nil {
+		return s, err
+	}
+	want.Events = slices.Concat(heard, a.o.Events)
+	if a.cfg.Delivery.Mode == "push" {
 		want.PushTo = a.cfg.Delivery.URL
-		if want.Authorization, err = secretIn(a.cfg.Delivery.AuthorizationFile); err != nil {
+		if want.Authorization, err = a.authorization(); err != nil {
 			return s, err
 		}
 	}
@@ -71,36 +99,87 @@ func (a *Agent) stream(ctx context.Context) (s client.Stream, err error) {
 	}); err != nil {
 		return s, err
 	}
-	for _, s := range all {
-		if s.ID == known && (s.Delivery.Method == huanxin.DeliverByPush.String()) == push {
-			if !push || s.Delivery.EndpointURL == want.PushTo {
-				return s, nil
-			}
-			err = a.call(ctx, func(ctx context.Context) (err error) {
-				s, err = a.hub.ChangeStream(ctx, s.ID, map[string]any{"delivery": client.Delivery{Method: s.Delivery.Method,
-					EndpointURL: want.PushTo, Authorization: want.Authorization}})
-				return err
-			})
-			return s, err
+	at := slices.IndexFunc(all, func(s client.Stream) bool { return s.ID == known })
+	made := at < 0
+	if made {
+		at = slices.IndexFunc(all, func(s client.Stream) bool { return s.Description == want.Description })
+	}
+	err = a.call(ctx, func(ctx context.Context) (err error) {
+		if at < 0 {
+			s, err = a.hub.CreateStream(ctx, want)
+		} else {
+			s, err = a.adjust(ctx, all[at], &want)
 		}
-	}
-	if err = a.call(ctx, func(ctx context.Context) (err error) {
-		s, err = a.hub.CreateStream(ctx, want)
 		return err
-	}); err != nil {
+	})
+	if err != nil || !made {
 		return s, err
 	}
-	if err := a.state.setMeta(ctx, "stream", s.ID); err != nil {
+	if err := a.state.setMeta(ctx, metaUnlisted, "yes"); err != nil { // before it is known: see above
 		return s, err
 	}
-	return s, a.list(ctx) // what was asked before the stream began
+	return s, a.state.setMeta(ctx, "stream", s.ID)
+}
+
+// streamName is how the stream of this state is described.
+func (a *Agent) streamName(ctx context.Context) (string, error) {
+	name, err := a.state.meta(ctx, "stream name")
+	if err == nil && name == "" {
+		name = streamName + rand.Text()
+		err = a.state.setMeta(ctx, "stream name", name)
+	}
+	return name, err
+}
+
+// adjust has a stream come to where the agent is now, and tell of what it wants. While the agent was nowhere, the hub may have paused a
+// stream that is pushed.
+func (a *Agent) adjust(ctx context.Context, s client.Stream, want *client.StreamConfig) (client.Stream, error) {
+	to, change := client.Delivery{Method: huanxin.DeliverByPoll.String()}, map[string]any{}
+	if want.PushTo != "" {
+		to = client.Delivery{Method: huanxin.DeliverByPush.String(), EndpointURL: want.PushTo, Authorization: want.Authorization}
+	}
+	moves := s.Delivery.Method != to.Method || want.PushTo != "" && s.Delivery != to
+	if moves {
+		change["delivery"] = to
+	}
+	var types []string
+	for _, t := range want.Events {
+		types = append(types, t.String())
+	}
+	if slices.ContainsFunc(types, func(t string) bool { return !slices.Contains(s.Requested, t) }) {
+		change["events_requested"] = types
+	}
+	if len(change) == 0 {
+		return s, nil
+	}
+	s, err := a.hub.ChangeStream(ctx, s.ID, change)
+	if err != nil || !moves {
+		return s, err
+	}
+	state, err := a.hub.StreamStatus(ctx, s.ID)
+	if err == nil && state.Status != huanxin.StreamEnabled.String() {
+		_, err = a.hub.SetStreamStatus(ctx, client.StreamState{Stream: s.ID, Status: huanxin.StreamEnabled.String()})
+	}
+	return s, err
+}
+
+func (a *Agent) authorization() (string, error) {
+	if a.o.Authorization != "" {
+		return a.o.Authorization, nil
+	}
+	s, err := secretIn(a.cfg.Delivery.AuthorizationFile)
+	if err != nil {
+		return "", fmt.Errorf("delivery.authorization_file: %w", err)
+	}
+	return s, nil
 }
 
 // pollTime is how long a poll may take: the hub waits for half a minute.
 const pollTime = 90 * time.Second
 
-// poll fetches SETs and acknowledges what is on stable storage, until the hub fails.
-func (a *Agent) poll(ctx context.Context, s client.Stream) error {
+// poll fetches SETs and acknowledges what is on stable storage, until the hub fails. went is
+// told of each time that it did not.
+func (a *Agent) poll(ctx context.Context, s client.Stream, went func()) error {
 	var in client.PollRequest
 	for ctx.Err() == nil {
 		answer, err := a.pollOnce(ctx, s, in)
@@ -110,6 +189,7 @@ func (a *Agent) poll(ctx context.Context, s client.Stream) error {
 		if in, err = a.takePoll(ctx, answer); err != nil {
 			return err
 		}
+		went()
 	}
 	return nil
 }
@@ -133,16 +213,23 @@ func (a *Agent) takePoll(ctx context.Context, answer client.PollAnswer) (next cl
 	sets, errs := make([]client.SET, len(jtis)), make([]error, len(jtis))
 	each(len(jtis), 4, func(i int) { sets[i], errs[i] = a.hub.Verify(ctx, tokens[i]) })
 	var good []client.SET
+	faulty := map[string]client.SetError{}
 	for i, jti := range jtis {
 		var refusal *client.SetError
 		switch err := errs[i]; {
 		case err == nil && sets[i].JTI != jti:
-			next.Refused = refuse(next.Refused, jti, client.SetError{Err: "invalid_request", Description: "the jti is another one"})
+			faulty[jti] = client.SetError{Err: "invalid_request", Description: "the jti is another one"}
 		case err == nil:
-			good, next.Ack = append(good, sets[i]), append(next.Ack, jti)
+			switch err := a.tellOf(ctx, sets[i]); {
+			case err == nil:
+				good, next.Ack = append(good, sets[i]), append(next.Ack, jti)
+			case errors.As(err, &refusal):
+				next.Refused = refuse(next.Refused, jti, *refusal)
+			default:
+				a.about.failed(err)
+			}
 		case errors.As(err, &refusal):
-			a.log.Warn("a SET was refused", "jti", jti, "error", refusal.Err)
-			next.Refused = refuse(next.Refused, jti, *refusal)
+			faulty[jti] = *refusal
 		default:
 			a.about.failed(err)
 		}
@@ -150,10 +237,22 @@ func (a *Agent) takePoll(ctx context.Context, answer client.PollAnswer) (next cl
 	if err := a.takeSETs(ctx, good); err != nil {
 		return client.PollRequest{}, err
 	}
-	if len(next.Refused) > 0 {
-		err = a.state.refused(ctx, next.Refused, a.now())
+	for jti, e := range faulty {
+		a.log.Warn("a SET was refused", "jti", jti, "error", e.Err)
+		next.Refused = refuse(next.Refused, jti, e)
+	}
+	if len(faulty) > 0 {
+		err = a.state.refused(ctx, faulty, a.now())
 	}
 	return next, err
+}
+
+// tellOf tells whoever embeds the agent of a SET.
+func (a *Agent) tellOf(ctx context.Context, s client.SET) error {
+	if a.o.Heard == nil {
+		return nil
+	}
+	return a.o.Heard(ctx, s)
 }
 
 func refuse(all map[string]client.SetError, jti string, e client.SetError) map[string]client.SetError {
@@ -184,9 +283,7 @@ func (a *Agent) takeSETs(ctx context.Context, sets []client.SET) error {
 			}
 			told = append(told, notice{id: s.TaskID, ended: reason})
 		case huanxin.RecycleRetracted:
-			if s.TaskID != "" {
-				told = append(told, notice{id: s.TaskID})
-			}
+			told = append(told, notice{id: s.TaskID, tenure: s.Txn})
 		}
 	}
 	return a.takeIn(ctx, asked, told)
@@ -215,11 +312,19 @@ func (a *Agent) incoming(in client.Task, jti string) (incoming, error) {
 	}
 	t := &task{kindWord: in.Kind, digest: in.Digest, due: in.DueAt, jti: jti}
 	t.want = want{task: in.ID, number: n, tenure: in.Tenure.ID, started: in.Tenure.StartedAt.UTC(), origin: in.Tenure.Origin, zone: a.zone}
-	t.next = a.now()
-	if a.o.Begin != nil {
-		t.next = latest(t.next, a.o.Begin(in.ID, in.DueAt))
+	t.seen = a.now()
+	if t.next = t.seen; !a.conn.can(suspend) { // else a key may have to stop at once
+		t.next = latest(t.seen, a.begin(t))
 	}
 	return incoming{task: t}, nil
+}
+
+// begin is before when a task is not decided for good; zero: at once.
+func (a *Agent) begin(t *task) time.Time {
+	if a.o.Begin == nil {
+		return time.Time{}
+	}
+	return a.o.Begin(t.want.task, t.seen, t.due)
 }
 
 // list lists the open tasks, and reads again what is open here alone.
@@ -295,7 +400,7 @@ func (s *state) refused(ctx context.Context, sets map[string]client.SetError, no
 
 // serve listens where the configuration says: for pushes, and with the live page.
 func (a *Agent) serve(ctx context.Context, wg *sync.WaitGroup) error {
-	if a.cfg.Delivery.Mode == "push" {
+	if a.cfg.Delivery.Mode == "push" && a.cfg.Delivery.Listen != "" {
 		h, err := a.Pushes()
 		if err != nil {
 			return err
@@ -336,16 +441,44 @@ func listen(ctx context.Context, wg *sync.WaitGroup, address string, h http.Hand
 
 // Pushes is the endpoint that the hub pushes to.
 func (a *Agent) Pushes() (http.Handler, error) {
-	authorization, err := secretIn(a.cfg.Delivery.AuthorizationFile)
+	authorization, err := a.authorization()
 	if err != nil {
-		return nil, fmt.Errorf("delivery.authorization_file: %w", err)
+		return nil, err
 	}
 	var in intake
-	return a.hub.Pushes(authorization, func(ctx context.Context, s client.SET) error {
-		return in.take(s, func(all []client.SET) error {
+	take := func(ctx context.Context, s client.SET) error {
+		if err := a.tellOf(ctx, s); err != nil {
+			return &untaken{err}
+		}
+		err := in.take(s, func(all []client.SET) error {
 			return a.takeSETs(context.WithoutCancel(ctx), all) // those of others wait for it too
 		})
-	}, nil), nil
+		if err != nil {
+			return &untaken{err}
+		}
+		return nil
+	}
+	return a.hub.Pushes(authorization, take, a.pushFailed), nil
+}
+
+// untaken is why a SET that was verified was not taken.
+type untaken struct{ error }
+
+func (e *untaken) Unwrap() error { return e.error }
+
+// pushFailed notes what is wrong with a push.
+func (a *Agent) pushFailed(err error) {
+	var refusal *client.SetError
+	if _, verified := errors.AsType[*untaken](err); verified || !errors.As(err, &refusal) {
+		a.about.failed(err)
+		return
+	}
+	a.log.Warn("a SET was refused", "error", refusal.Err)
+	ctx, cancel := contextFor(time.Duration(a.cfg.Timings.Timeout))
+	defer cancel()
+	if err := a.state.refused(ctx, map[string]client.SetError{"": *refusal}, a.now()); err != nil {
+		a.about.failed(err)
+	}
 }
 
 // intake lets pushes that come at once share a transaction: whoever comes first takes what came meanwhile along.

@@ -104,7 +104,10 @@ func (r *round) settleTask(t *task) {
 		return
 	}
 	v, final := r.verdict(t, now)
+	begin := r.a.begin(t)
 	switch {
+	case now.Before(begin):
+		t.next = begin
 	case !final.IsZero() && v.Outcome.Final(): // not final yet
 		t.next = final
 	case v.Outcome.Final():

@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type sqlConnector struct {
 	cfg     *SQLConfig
 	d       *dialect
 	db      *sql.DB
+	shared  bool // whoever embeds the agent has it open
 	zone    *time.Location
 	timeout time.Duration
 	finds   map[huanxin.TaskKind]*statement
@@ -38,8 +40,8 @@ type statement struct {
 	first bool
 }
 
-// openSQL parses the statements and opens the database, without connecting yet.
-func openSQL(cfg *SQLConfig, client string, zone *time.Location, timeout time.Duration) (*sqlConnector, error) {
+// openSQL parses the statements and opens the database, without connecting yet, unless it is open.
+func openSQL(cfg *SQLConfig, open *sql.DB, client string, zone *time.Location, timeout time.Duration) (*sqlConnector, error) {
 	dsn, err := cfg.dsn()
 	if err != nil {
 		return nil, err
@@ -49,20 +51,24 @@ func openSQL(cfg *SQLConfig, client string, zone *time.Location, timeout time.Du
 	if err := c.parse(); err != nil {
 		return nil, err
 	}
+	if c.db, c.shared = open, open != nil; c.shared {
+		c.holder = c.d.lease(c.db, dsn, client)
+		return c, nil
+	}
 	if c.db, err = c.d.open(dsn, zone, timeout); err != nil {
-		return nil, fmt.Errorf("sql: %w", hideDSN(err))
+		return nil, tell("sql: %w", hideDSN(err))
 	}
 	n := cmp.Or(cfg.Connections, c.d.connections)
 	c.db.SetMaxOpenConns(n + c.d.leaseConns)
 	c.db.SetMaxIdleConns(n + c.d.leaseConns)
-	c.db.SetConnMaxIdleTime(20 * time.Second)
+	c.db.SetConnMaxIdleTime(c.d.idle)
 	c.holder = c.d.lease(c.db, dsn, client)
 	return c, nil
 }
 
 // hideDSN gives a driver's error about its data source without the source, which may hold a password.
 func hideDSN(err error) error {
-	return errors.New("the data source cannot be read: " + strings.SplitN(err.Error(), "`", 2)[0])
+	return tell("the data source cannot be read: %s", strings.SplitN(err.Error(), "`", 2)[0])
 }
 
 // Parameters of statements. Times may have one of the suffixes of units.
@@ -85,7 +91,7 @@ func (c *sqlConnector) parse() error {
 	one := func(name, text string, params []string, acting bool) *statement {
 		p, err := parseStatement(text, c.d.quoting, knownParam(params, acting))
 		if err != nil {
-			errs = append(errs, fmt.Errorf("sql.%s: %w", name, err))
+			errs = append(errs, tell("sql.%s: %w", name, err))
 			return nil
 		}
 		return &statement{prepared: p, name: name}
@@ -93,9 +99,9 @@ func (c *sqlConnector) parse() error {
 	reading := func(name, text string, params []string) *statement {
 		s := one(name, text, params, false)
 		if s != nil && !slices.Contains([]string{"SELECT", "WITH"}, s.verb) {
-			errs = append(errs, fmt.Errorf("sql.%s: must be a SELECT", name))
+			errs = append(errs, tell("sql.%s: must be a SELECT", name))
 		} else if s != nil && !s.uses("number", "number_digits", "number_national", "number_int", "binding") {
-			errs = append(errs, fmt.Errorf("sql.%s: does not use :number, so that it would find every account", name))
+			errs = append(errs, tell("sql.%s: does not use :number, so that it would find every account", name))
 		}
 		return s
 	}
@@ -107,9 +113,11 @@ func (c *sqlConnector) parse() error {
 			}
 			s.rows, s.first = int64(cmp.Or(st.Rows, rows)), i == 0 && needsBinding
 			if !slices.Contains([]string{"UPDATE", "INSERT", "DELETE", "WITH", "MERGE", "REPLACE"}, s.verb) {
-				errs = append(errs, fmt.Errorf("sql.%s: must be an UPDATE, INSERT or DELETE", name))
+				errs = append(errs, tell("sql.%s: must be an UPDATE, INSERT or DELETE", name))
+			} else if needsBinding && s.rows > int64(c.cfg.maxBindings()) {
+				errs = append(errs, tell("sql.%s: rows is more than max_bindings, so that it could touch accounts that were not found", name))
 			} else if needsBinding && !s.uses("binding", "account") {
-				errs = append(errs, fmt.Errorf("sql.%s: uses neither :binding nor :account, so that it would touch every account", name))
+				errs = append(errs, tell("sql.%s: uses neither :binding nor :account, so that it would touch every account", name))
 			}
 			out = append(out, s)
 		}
@@ -193,7 +201,16 @@ func (c *sqlConnector) can(d deed) bool { return len(c.acts[d]) > 0 }
 
 func (c *sqlConnector) atOnce() int { return cmp.Or(c.cfg.Connections, c.d.connections) }
 
-func (c *sqlConnector) close() error { return errors.Join(c.holder.release(), c.db.Close()) }
+// token makes one up: what the database did not commit nobody knows.
+func (c *sqlConnector) token(string, string) string { return rand.Text() }
+
+func (c *sqlConnector) close() error {
+	err := c.holder.release()
+	if !c.shared {
+		err = errors.Join(err, c.db.Close())
+	}
+	return err
+}
 
 func (c *sqlConnector) lease(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)

@@ -60,7 +60,7 @@ func (c *sqlConnector) check(ctx context.Context, r *Report) {
 func (c *sqlConnector) checkFind(ctx context.Context, r *Report, s *statement, args []any, marks bool) {
 	rows, err := c.db.QueryContext(ctx, s.text, args...)
 	if err != nil {
-		r.wrong("accounts", "语句 sql.%s 不能用:%s", "the statement sql.%s does not work: %s", s.name, c.d.code(err)+c.hint(err))
+		r.wrong("accounts", "语句 sql.%s 不能用(%s),数据库说:「%s」", "the statement sql.%s does not work (%s), the database says: %s", s.name, c.d.code(err), said(err))
 		return
 	}
 	types, err := rows.ColumnTypes()
@@ -114,7 +114,7 @@ func (c *sqlConnector) checkStatement(ctx context.Context, r *Report, s *stateme
 func (c *sqlConnector) explain(ctx context.Context, r *Report, s *statement, args []any) {
 	scans, err := c.d.explain(ctx, c, s, args)
 	if err != nil {
-		r.wrong("accounts", "语句 sql.%s 不能用:%s", "the statement sql.%s does not work: %s", s.name, c.d.code(err)+c.hint(err))
+		r.wrong("accounts", "语句 sql.%s 不能用(%s),数据库说:「%s」", "the statement sql.%s does not work (%s), the database says: %s", s.name, c.d.code(err), said(err))
 		return
 	}
 	for _, table := range scans {
@@ -122,8 +122,8 @@ func (c *sqlConnector) explain(ctx context.Context, r *Report, s *statement, arg
 	}
 }
 
-// hint gives the database's own words about a statement: no value is in it when check runs it, since its number is nobody's.
-func (c *sqlConnector) hint(err error) string { return " (" + err.Error() + ")" }
+// said gives the database's own words about a statement: no value is in it when check runs it, since its number is nobody's.
+func said(err error) string { return err.Error() }
 
 func explainPostgres(ctx context.Context, c *sqlConnector, s *statement, args []any) (scans []string, err error) {
 	var text string
@@ -230,100 +230,4 @@ func explainSQLite(ctx context.Context, c *sqlConnector, s *statement, args []an
 		}
 	}
 	return scans, nil
-}
-
-// powersPostgres warns where the user may do more than its statements need.
-func powersPostgres(ctx context.Context, c *sqlConnector, r *Report) {
-	var super, creates bool
-	err := c.db.QueryRowContext(ctx, `SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls,
-		has_database_privilege(current_database(), 'CREATE') OR has_schema_privilege(current_schema(), 'CREATE') FROM pg_roles WHERE rolname = current_user`).Scan(&super, &creates)
-	var owns, deletes []string
-	if err == nil {
-		owns, err = c.words(ctx, `SELECT tablename::text FROM pg_tables WHERE tableowner = current_user AND schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1`)
-	}
-	if err == nil {
-		deletes, err = c.words(ctx, `SELECT DISTINCT table_name::text FROM information_schema.table_privileges WHERE grantee = current_user
-			AND table_schema NOT IN ('pg_catalog', 'information_schema') AND privilege_type IN ('UPDATE', 'DELETE', 'TRUNCATE') ORDER BY 1`)
-	}
-	c.judgePowers(r, err, super, creates || len(owns) > 0, deletes)
-}
-
-func powersMySQL(ctx context.Context, c *sqlConnector, r *Report) {
-	grants, err := c.words(ctx, `SHOW GRANTS`)
-	var super, creates bool
-	for _, g := range grants {
-		what, on, _ := strings.Cut(g, " ON ")
-		what = strings.TrimPrefix(what, "GRANT ")
-		all := strings.Contains(what, "ALL PRIVILEGES")
-		global := strings.HasPrefix(on, "*.*")
-		super = super || global && what != "USAGE" || strings.Contains(g, "WITH GRANT OPTION")
-		for _, w := range []string{"CREATE", "DROP", "ALTER", "INDEX"} {
-			creates = creates || all || strings.Contains(what, w)
-		}
-	}
-	changes, err2 := c.words(ctx, `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`)
-	if err == nil {
-		err = err2
-	}
-	c.judgePowers(r, err, super, creates, changes)
-}
-
-// judgePowers says what the user may do that none of its statements needs. tables are those that it may change.
-func (c *sqlConnector) judgePowers(r *Report, err error, super, ddl bool, tables []string) {
-	if err != nil {
-		r.looks("permissions", "看不出数据库用户有哪些权限(%s)", "what the database user may do cannot be seen (%s)", c.d.code(err))
-		return
-	}
-	before := len(r.Items)
-	if super {
-		r.looks("permissions", "数据库用户是超级用户或能管理其他用户:请另建一个只够用的用户", "the database user is a superuser, or manages others: give the agent a user of its own")
-	}
-	if ddl {
-		r.looks("permissions", "数据库用户能建表、改表或拥有表:代理只需 SELECT 和它语句里的 UPDATE、INSERT",
-			"the database user may create or alter tables, or owns some: the agent needs SELECT, and the UPDATE and INSERT of its statements")
-	}
-	var more []string
-	for _, t := range tables {
-		if !c.mentions(t) {
-			more = append(more, t)
-		}
-	}
-	if len(more) > 0 {
-		r.looks("permissions", "数据库用户能改动语句用不到的表:%s", "the database user may change tables that no statement names: %s", strings.Join(more[:min(len(more), 10)], ", "))
-	}
-	if len(r.Items) == before {
-		r.good("permissions", "数据库用户没有多余的权限", "the database user may do no more than it needs")
-	}
-}
-
-// mentions reports whether a statement that changes something names a table.
-func (c *sqlConnector) mentions(table string) bool {
-	names := func(s *statement) bool { return strings.Contains(strings.ToLower(s.text), strings.ToLower(table)) }
-	for _, list := range c.acts {
-		if slices.ContainsFunc(list, names) {
-			return true
-		}
-	}
-	for _, list := range c.marks {
-		if slices.ContainsFunc(list, names) {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *sqlConnector) words(ctx context.Context, q string) (out []string, err error) {
-	rows, err := c.db.QueryContext(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var w string
-		if err := rows.Scan(&w); err != nil {
-			return nil, err
-		}
-		out = append(out, w)
-	}
-	return out, rows.Err()
 }

@@ -38,20 +38,20 @@ func judgeColumns(cols []column, marks bool) (errs []error) {
 	for i, c := range cols {
 		base, u := cutUnit(c.name)
 		if !slices.Contains(findColumns, c.name) && (u == 0 || !slices.Contains(timeColumns, base)) {
-			errs = append(errs, fmt.Errorf("there is no use for a column %s", c.name))
+			errs = append(errs, tell("there is no use for a column %s", c.name))
 		}
 		if slices.ContainsFunc(cols[:i], func(o column) bool { return o.name == c.name }) {
-			errs = append(errs, fmt.Errorf("the column %s is there twice", c.name))
+			errs = append(errs, tell("the column %s is there twice", c.name))
 		}
 	}
 	if !has("binding") {
-		errs = append(errs, fmt.Errorf("the column binding is missing"))
+		errs = append(errs, tell("the column binding is missing"))
 	}
 	if !has("account") && !marks {
-		errs = append(errs, fmt.Errorf("the column account is missing"))
+		errs = append(errs, tell("the column account is missing"))
 	}
 	if !has("bound_at") && !has("bound_day") {
-		errs = append(errs, fmt.Errorf("the column bound_at (or bound_day) is missing: without it everything would be reviewed"))
+		errs = append(errs, tell("the column bound_at (or bound_day) is missing: without it everything would be reviewed"))
 	}
 	return errs
 }

@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS tasks (
 CREATE INDEX IF NOT EXISTS tasks_next ON tasks (next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS tasks_unsent ON tasks (no) WHERE outcome <> '' AND sent_at IS NULL;
 CREATE INDEX IF NOT EXISTS tasks_erase ON tasks (erase_at) WHERE erase_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS tasks_tenure ON tasks (tenure);
 CREATE INDEX IF NOT EXISTS tasks_open ON tasks (no) WHERE phase <= 2;
 
 -- How a task stands with each binding.

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -52,7 +51,7 @@ func parseStatement(text string, q quoting, known func(string) bool) (*prepared,
 		return nil, err
 	}
 	if p.out.verb == "" {
-		return nil, fmt.Errorf("there is no statement")
+		return nil, tell("there is no statement")
 	}
 	p.out.text = strings.TrimSpace(p.b.String())
 	return &p.out, nil
@@ -70,7 +69,7 @@ type statementParser struct {
 
 func (p *statementParser) run() error {
 	if i := strings.IndexByte(p.in, 0); i >= 0 {
-		return fmt.Errorf("line %d: a NUL character", p.line(i))
+		return tell("line %d: a NUL character", p.line(i))
 	}
 	for i := 0; i < len(p.in); {
 		end, comment, err := p.skip(i)
@@ -96,7 +95,7 @@ func (p *statementParser) run() error {
 // write puts a piece of the statement out.
 func (p *statementParser) write(at int, text string) error {
 	if p.ended && strings.TrimSpace(text) != "" {
-		return fmt.Errorf("line %d: a second statement; write a list of statements instead", p.line(at))
+		return tell("line %d: a second statement; write a list of statements instead", p.line(at))
 	}
 	p.b.WriteString(text)
 	return nil
@@ -128,14 +127,14 @@ func (p *statementParser) step(i int) (int, error) {
 		return end, p.parameter(i, p.in[i+1:end])
 	case c == '?' && (p.q.marks == questions || p.q.brackets), c == '$' && p.q.marks == dollars && i+1 < len(p.in) && isWord(p.in[i+1]),
 		c == '@' && p.q.brackets:
-		return i, fmt.Errorf("line %d: %q is no parameter here: parameters are named, such as :number", p.line(i), c)
+		return i, tell("line %d: %q is no parameter here: parameters are named, such as :number", p.line(i), c)
 	}
 	return i + 1, p.write(i, p.in[i:i+1])
 }
 
 func (p *statementParser) parameter(at int, name string) error {
 	if !p.known(name) {
-		return fmt.Errorf("line %d: there is no parameter :%s here", p.line(at), name)
+		return tell("line %d: there is no parameter :%s here", p.line(at), name)
 	}
 	n, again := p.numbers[name]
 	if !again || p.q.marks == questions {
@@ -164,7 +163,7 @@ func (p *statementParser) skip(i int) (end int, comment bool, err error) {
 		return len(p.in), true, nil
 	case strings.HasPrefix(rest, "/*"):
 		if strings.HasPrefix(rest, "/*!") || strings.HasPrefix(rest, "/*M!") || strings.HasPrefix(rest, "/*+") {
-			return i, false, fmt.Errorf("line %d: a comment that is no comment to the database", p.line(i))
+			return i, false, tell("line %d: a comment that is no comment to the database", p.line(i))
 		}
 		end, err = p.blockComment(i)
 		return end, true, err
@@ -174,7 +173,7 @@ func (p *statementParser) skip(i int) (end int, comment bool, err error) {
 	case c == '[' && p.q.brackets:
 		n := strings.IndexByte(rest, ']')
 		if n < 0 {
-			return i, false, fmt.Errorf("line %d: [ without ]", p.line(i))
+			return i, false, tell("line %d: [ without ]", p.line(i))
 		}
 		return i + n + 1, false, nil
 	case c == '$' && p.q.dollarQuotes && (i == 0 || !isWord(p.in[i-1])):
@@ -200,7 +199,7 @@ func (p *statementParser) blockComment(i int) (int, error) {
 			}
 		}
 	}
-	return i, fmt.Errorf("line %d: /* without */", p.line(i))
+	return i, tell("line %d: /* without */", p.line(i))
 }
 
 // quote finds the end of text in quotes, in which the quote itself stands twice.
@@ -212,7 +211,7 @@ func (p *statementParser) quote(i int, c byte) (int, error) {
 		case p.in[j] == '\\' && escapes:
 			// Whether a backslash escapes depends on the server's mode in MySQL; what it stands before must then not matter.
 			if p.q.backslashes && j+1 < len(p.in) && p.in[j+1] == c {
-				return i, fmt.Errorf("line %d: a backslash before a quote: write the quote twice", p.line(j))
+				return i, tell("line %d: a backslash before a quote: write the quote twice", p.line(j))
 			}
 			j++
 		case p.in[j] == c:
@@ -223,7 +222,7 @@ func (p *statementParser) quote(i int, c byte) (int, error) {
 			return j + 1, nil
 		}
 	}
-	return i, fmt.Errorf("line %d: a quote that is not closed", p.line(i))
+	return i, tell("line %d: a quote that is not closed", p.line(i))
 }
 
 // dollarQuote finds the end of $tag$ … $tag$; a $ that begins none stays.
@@ -238,7 +237,7 @@ func (p *statementParser) dollarQuote(i int) (int, error) {
 	tag := p.in[i : j+1]
 	n := strings.Index(p.in[j+1:], tag)
 	if n < 0 {
-		return i, fmt.Errorf("line %d: %s is not closed", p.line(i), tag)
+		return i, tell("line %d: %s is not closed", p.line(i), tag)
 	}
 	return j + 1 + n + len(tag), nil
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -100,7 +101,7 @@ func (s *state) take(ctx context.Context, asked []incoming, told []notice, now t
 		defer insert.Close()
 		for _, in := range asked {
 			r, err := insert.ExecContext(ctx, in.want.task, in.kindWord, s.keys.Seal(in.number, []byte(in.want.task)), in.tenure, in.started.UnixMicro(),
-				in.origin, in.digest, micros(in.due), micros(now), in.jti, micros(in.next))
+				in.origin, in.digest, micros(in.due), micros(in.seen), in.jti, micros(in.next))
 			if err != nil {
 				return err
 			}
@@ -134,8 +135,10 @@ func (s *state) askedAgain(ctx context.Context, tx *sql.Tx, in incoming, now tim
 
 // notice is what the hub tells of a task beside asking for it.
 type notice struct {
-	id    string
+	id    string // "": what was unbound for the tenure, if that is one here
 	ended string // cancelled, aborted; "": its tenure was taken back
+	// tenure is that of a notice without a task: one that was worked when it was too late has none of its own.
+	tenure string
 }
 
 func (n *notice) note(ctx context.Context, tx *sql.Tx, now time.Time) error {
@@ -143,7 +146,11 @@ func (n *notice) note(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	if n.ended == "" {
 		q = `UPDATE tasks SET retracted_at = ?2, next_at = ?2, news = news + 1 WHERE id = ?3 AND retracted_at IS NULL AND ?1 = ''`
 	}
-	_, err := tx.ExecContext(ctx, q, n.ended, micros(now), n.id)
+	if n.id == "" {
+		q = `UPDATE tasks SET retracted_at = ?2, next_at = ?2, news = news + 1 WHERE tenure = ?3 AND retracted_at IS NULL AND ?1 = ''
+			AND EXISTS (SELECT 1 FROM bindings b WHERE b.task = tasks.no AND b.acted_at IS NOT NULL)`
+	}
+	_, err := tx.ExecContext(ctx, q, n.ended, micros(now), cmp.Or(n.id, n.tenure))
 	return err
 }
 

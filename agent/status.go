@@ -54,9 +54,11 @@ type Status struct {
 	LastError                                string
 	ErrorAt                                  time.Time
 	Errors                                   int64
-	// Counters are "decided OUTCOME REASON", "answered OUTCOME" and "refused CODE".
+	// Counters are "decided OUTCOME REASON", "answered OUTCOME", "refused CODE", and "row N": bindings by the row of the decision table that
+	// held of them first.
 	Counters    map[string]int64
-	DeadLetters int
+	DeadLetters int              // answers and SETs
+	RefusedSETs int              // that were none of the hub's for this client
 	Deeds       map[string]int64 // done since the agent began
 }
 
@@ -91,7 +93,8 @@ func (s *state) status(ctx context.Context, out *Status) error {
 		}
 		out.Oldest = instant(oldest)
 		if err := q.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM tasks WHERE outcome <> '' AND sent_at IS NULL),
-				(SELECT count(*) FROM dead_letters)`).Scan(&out.Unsent, &out.DeadLetters); err != nil {
+				(SELECT count(*) FROM dead_letters), (SELECT count(*) FROM dead_letters WHERE what = 'set')`).Scan(&out.Unsent, &out.DeadLetters,
+			&out.RefusedSETs); err != nil {
 			return err
 		}
 		rows, err := q.QueryContext(ctx, `SELECT name, n FROM counters`)

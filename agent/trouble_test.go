@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/internal/store/pgtest"
 )
 
 func impatient(c *Config) {
@@ -105,37 +106,122 @@ func TestABindingThatChangesBetweenDecisionAndActIsDecidedAnew(t *testing.T) {
 
 // TestADatabaseThatFailsPutsTasksOff and they are worked when it is back.
 func TestADatabaseThatFailsPutsTasksOff(t *testing.T) {
-	for name, c := range map[string]struct{ break_, mend string }{
-		"the schema changed":  {`ALTER TABLE bindings RENAME COLUMN proof_never TO other`, `ALTER TABLE bindings RENAME COLUMN other TO proof_never`},
-		"a table is gone":     {`ALTER TABLE acts RENAME TO elsewhere`, `ALTER TABLE elsewhere RENAME TO acts`},
-		"a time is none":      {`UPDATE bindings SET bound_at = 'yesterday'`, `UPDATE bindings SET bound_at = '2020-01-01 00:00:00'`},
-		"it refuses to write": {`CREATE TRIGGER full BEFORE UPDATE ON bindings BEGIN SELECT RAISE(ABORT, 'disk full +8613800000001'); END`, `DROP TRIGGER full`},
+	everywhere := []string{"sqlite", "postgres", "mysql"}
+	for name, c := range map[string]struct {
+		break_, mend string
+		on           []string
+	}{
+		"the schema changed":  {`ALTER TABLE bindings RENAME COLUMN proof_never TO other`, `ALTER TABLE bindings RENAME COLUMN other TO proof_never`, everywhere},
+		"a table is gone":     {`ALTER TABLE acts RENAME TO elsewhere`, `ALTER TABLE elsewhere RENAME TO acts`, everywhere},
+		"a time is none":      {`UPDATE bindings SET bound_at = 'yesterday'`, `UPDATE bindings SET bound_at = '2020-01-01 00:00:00'`, everywhere[:1]},
+		"it refuses to write": {`CREATE TRIGGER full BEFORE UPDATE ON bindings BEGIN SELECT RAISE(ABORT, 'disk full +8613800000001'); END`, `DROP TRIGGER full`, everywhere[:1]},
+		"it is full": {`ALTER TABLE notices RENAME TO elsewhere;; SET STATEMENT max_heap_table_size = 16384 FOR
+			CREATE TABLE notices (account VARCHAR(64) NOT NULL, task VARCHAR(64) NOT NULL) ENGINE=MEMORY;;?INSERT INTO notices SELECT seq, seq FROM seq_1_to_100000`,
+			`DROP TABLE notices;; ALTER TABLE elsewhere RENAME TO notices`, everywhere[2:]},
 	} {
-		t.Run(name, func(t *testing.T) {
-			o := newOffice(t, withConfig(impatient))
+		for _, on := range c.on {
+			t.Run(name+" on "+on, func(t *testing.T) { failsForATime(t, engines[on](t), c.break_, c.mend) })
+		}
+	}
+}
+
+func failsForATime(t *testing.T, e engine, breaks, mends string) {
+	o := newOffice(t, withEngine(e), withConfig(impatient))
+	n := o.number()
+	b := o.bind(n)
+	task := o.ask(n)
+	for q := range strings.SplitSeq(breaks, ";;") {
+		if q, fails := strings.CutPrefix(q, "?"); fails {
+			if _, err := o.db.Exec(q); err == nil {
+				t.Fatal("it is not full")
+			}
+			continue
+		}
+		o.exec(q)
+	}
+	for range 4 {
+		_ = o.round()
+		time.Sleep(2 * time.Millisecond)
+	}
+	o.answered(task, "failed", "temporary")
+	s := o.state(task)
+	if !o.bound(b) || s.problem == "" || strings.Contains(s.problem, "138") {
+		t.Errorf("bound %v, problem %q", o.bound(b), s.problem)
+	}
+	for q := range strings.SplitSeq(mends, ";;") {
+		o.exec(q)
+	}
+	time.Sleep(2 * time.Millisecond)
+	o.work()
+	o.answered(task, "unbound", "removed")
+	if n := o.one(`SELECT count(*) FROM acts`); n != 1 {
+		t.Errorf("unbound %d times", n)
+	}
+	o.clean()
+}
+
+// TestADatabaseThatGoesDownMidTaskIsWaitedFor: the server is killed with its connections, before and after each of its parts, and comes back.
+func TestADatabaseThatGoesDownMidTaskIsWaitedFor(t *testing.T) {
+	c, err := pgtest.Open(pgtest.Durable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	for i, at := range []string{"found", "intended", "did unbind", "noted"} {
+		t.Run(at, func(t *testing.T) {
+			e := postgresEngine(t)
+			var err error
+			if e.dsn, err = c.CreateDatabase("down_" + itoa(i)); err != nil {
+				t.Fatal(err)
+			}
+			o := newOffice(t, withEngine(e), withConfig(impatient))
 			n := o.number()
-			b := o.bind(n)
+			b, own := o.bind(n), o.bind(n, bound(tenure.Add(day)))
 			task := o.ask(n)
-			o.exec(c.break_)
-			for range 4 {
-				_ = o.round()
-				time.Sleep(2 * time.Millisecond)
+			down := false
+			o.agent.o.crash = func(step string) {
+				if step == at && !down {
+					down = true
+					o.must(c.Kill())
+				}
 			}
-			o.answered(task, "failed", "temporary")
-			s := o.state(task)
-			if !o.bound(b) || s.problem == "" || strings.Contains(s.problem, "138") {
-				t.Errorf("bound %v, problem %q", o.bound(b), s.problem)
+			_ = o.round()
+			if !down {
+				t.Fatal("the step was not reached")
 			}
-			o.exec(c.mend)
-			time.Sleep(2 * time.Millisecond)
-			o.work()
+			_ = o.round() // the server is not there
+			o.must(c.Start())
+			o.must(o.db.Ping())
+			for range 3 {
+				o.exec2(o.agent, `UPDATE tasks SET next_at = 1 WHERE phase <= 2`)
+				_ = o.round() // the first may find connections that are dead
+			}
 			o.answered(task, "unbound", "removed")
-			if n := o.one(`SELECT count(*) FROM acts`); n != 1 {
-				t.Errorf("unbound %d times", n)
+			if o.bound(b) || !o.bound(own) || o.one(`SELECT count(*) FROM acts`) != 1 {
+				t.Error("the one that was to go stays, went twice, or the other one went")
 			}
 			o.clean()
 		})
 	}
+}
+
+// TestATypeThatChangesUnderARunningAgentIsSurvived: PostgreSQL then refuses statements that were prepared before.
+func TestATypeThatChangesUnderARunningAgentIsSurvived(t *testing.T) {
+	o := newOffice(t, withEngine(postgresEngine(t)), withConfig(impatient))
+	work := func() {
+		n := o.number()
+		o.bind(n)
+		task := o.ask(n)
+		for range 3 {
+			_ = o.round()
+			o.exec2(o.agent, `UPDATE tasks SET next_at = 1 WHERE phase <= 2`)
+		}
+		o.answered(task, "unbound", "removed")
+	}
+	work()
+	o.exec(`ALTER TABLE bindings ALTER COLUMN account TYPE varchar(80)`)
+	work()
+	o.clean()
 }
 
 func TestADatabaseThatHangsIsLeftAfterTheTimeout(t *testing.T) {
@@ -195,7 +281,9 @@ func TestTwoAgentsOnOneDatabaseOneWaits(t *testing.T) {
 				t.Error(err)
 			}
 			o.must(o.agent.Close())
-			o.must(other.round())
+			for end := time.Now().Add(30 * time.Second); o.bound(b) && time.Now().Before(end); { // a server notices a moment later that a connection is gone
+				o.must(other.round())
+			}
 			if o.bound(b) {
 				t.Error("the second one did not take over")
 			}

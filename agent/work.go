@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -198,6 +197,9 @@ func (t *task) judge(now time.Time, counts map[string]int) {
 		case b.present:
 			d = t.decide(&b.facts, b.finding)
 		}
+		if b.decided.IsZero() && d.row > 0 {
+			counts[fmt.Sprintf("row %d", d.row)]++
+		}
 		if d != b.decision {
 			b.decision, b.decided, b.dirty = d, now, true
 			counts[fmt.Sprintf("decided %s %s", d.Outcome, d.Reason)]++
@@ -212,13 +214,14 @@ func (r *round) orders(t *task) (out []*todo) {
 		o.order = order{want: &t.want, deed: d, binding: b.facts.ID, account: b.facts.Account, now: r.now}
 		out = append(out, o)
 	}
+	begin := r.a.begin(t)
 	for _, b := range t.bindings {
 		unbinds := b.decision.Outcome == huanxin.Unbound && b.acted.IsZero() && b.present && t.ended == ""
 		high := t.kind == huanxin.Unbind && r.a.highValue(b.facts.Class)
 		switch {
 		case unbinds && high && r.a.conn.can(suspend) && b.suspended.IsZero():
 			add(b, suspend)
-		case unbinds && !b.suspended.IsZero() && r.now.Before(b.final):
+		case unbinds && (!b.suspended.IsZero() && r.now.Before(b.final) || r.now.Before(begin)):
 		case unbinds:
 			add(b, unbind)
 		case !b.suspended.IsZero() && b.acted.IsZero() && b.present:
@@ -292,9 +295,10 @@ func (r *round) intend() {
 			o.b.intent, o.b.intentAt = o.deed, r.now
 		}
 		if o.b.token == "" && o.deed != resume {
-			o.b.token = rand.Text()
+			o.b.token = r.a.conn.token(o.task, o.binding)
 		}
 		o.b.dirty = true
+		o.intended = o.b.intentAt
 		o.token, o.until = o.b.token, r.now.Add(r.a.restoreFor)
 		if o.deed == suspend || o.deed == unbind {
 			t, b := o.t, o.b

@@ -38,7 +38,7 @@ func (c *Client) Receive(ctx context.Context, s Stream, take Take, failed func(e
 			return err
 		}
 		failed(err) // and poll with the same acknowledgements: they may be lost
-		if !rest(ctx, max(wait, retryAfter(err))) {
+		if !Pause(ctx, max(wait, retryAfter(err))) {
 			break
 		}
 		wait = min(2*wait, lastWait)
@@ -60,7 +60,8 @@ const (
 	lastWait  = 5 * time.Second
 )
 
-func rest(ctx context.Context, d time.Duration) bool {
+// Pause waits, as before a call is repeated, and reports whether it waited to the end: it is false where ctx was done first.
+func Pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

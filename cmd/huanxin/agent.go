@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -30,24 +31,36 @@ func agentCommand(ctx context.Context, args []string) error {
 	return sub(ctx, "agent", args, verbs)
 }
 
-func agentConfig(f *flag.FlagSet) func() (agent.Config, error) {
-	file := f.String("config", "agent.yaml", "`file` of the agent's configuration (YAML)")
-	return func() (agent.Config, error) { return agent.LoadConfig(*file) }
+func agentConfig(f *flag.FlagSet) (file *string) {
+	return f.String("config", "agent.yaml", "`file` of the agent's configuration (YAML)")
+}
+
+// beside does something with an agent that is opened beside one that may run.
+func beside(file string, do func(*agent.Agent) error) error {
+	cfg, err := agent.LoadConfig(file)
+	if err != nil {
+		return err
+	}
+	a, err := agent.OpenBeside(cfg, agent.Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(a), a.Close())
 }
 
 func agentRun(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("agent run", flag.ContinueOnError)
-	config := agentConfig(f)
+	file := agentConfig(f)
 	dry := f.Bool("dry-run", false, "list what would happen to the tasks that are open now, and why, and do nothing")
 	if _, err := parse(f, args, 0, "agent run [--config FILE] [--dry-run]"); err != nil {
 		return err
 	}
-	cfg, err := config()
+	if *dry {
+		return beside(*file, func(a *agent.Agent) error { return agentDryRun(ctx, a) })
+	}
+	cfg, err := agent.LoadConfig(*file)
 	if err != nil {
 		return err
-	}
-	if *dry {
-		return agentDryRun(ctx, cfg)
 	}
 	out := server.Gather(os.Stderr)
 	defer func() { _ = out.Close() }()
@@ -59,19 +72,22 @@ func agentRun(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	for _, i := range a.Examine(ctx).Items { // what is wrong now may be mended while it runs, and may be a database that comes later
+		switch i.Grade {
+		case agent.Wrong:
+			log.Error("something must be mended", "what", i.What, "finding", i.En)
+		case agent.Looks:
+			log.Warn("something may be wrong", "what", i.What, "finding", i.En)
+		}
+	}
 	log.Info("the agent runs", "app", cfg.Hub.ClientID, "hub", cfg.Hub.URL, "page", cfg.Page)
 	return errors.Join(a.Run(ctx), a.Close())
 }
 
-func agentDryRun(ctx context.Context, cfg agent.Config) error {
-	a, err := agent.OpenBeside(cfg, agent.Options{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = a.Close() }()
+func agentDryRun(ctx context.Context, a *agent.Agent) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TASK\tKIND\tBINDING\tACCOUNT\tOUTCOME\tREASON\tROW\tTENURE SINCE\tBOUND\tLAST PROOF\tHELD")
-	err = a.DryRun(ctx, func(d agent.Would) error {
+	err := a.DryRun(ctx, func(d agent.Would) error {
 		held := ""
 		if d.HighValue && d.Outcome == huanxin.Unbound.String() {
 			held = "24h"
@@ -85,32 +101,37 @@ func agentDryRun(ctx context.Context, cfg agent.Config) error {
 
 func agentCheck(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("agent check", flag.ContinueOnError)
-	config := agentConfig(f)
-	if _, err := parse(f, args, 0, "agent check [--config FILE]"); err != nil {
+	file := agentConfig(f)
+	lang := f.String("lang", "", "zh or en; default: by $LC_ALL, $LC_MESSAGES, $LANG")
+	if _, err := parse(f, args, 0, "agent check [--lang zh|en] [--config FILE]"); err != nil {
 		return err
 	}
-	cfg, err := config()
-	if err != nil {
-		return err
+	zh := chinese()
+	switch *lang {
+	case "":
+	case "zh", "en":
+		zh = *lang == "zh"
+	default:
+		return huanxin.BadField("lang", "malformed", "is zh or en")
 	}
-	r := agent.Check(ctx, cfg, agent.Options{})
-	if err := r.Write(os.Stdout); err != nil {
+	r := agent.CheckFile(ctx, *file, agent.Options{})
+	if err := r.WriteIn(os.Stdout, zh); err != nil {
 		return err
 	}
 	if !r.OK() {
-		return errors.New(say("有必须改正的地方", "something must be mended"))
+		return errors.New(sayIn(zh, "有必须改正的地方", "something must be mended"))
 	}
 	return nil
 }
 
 func agentRestore(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("agent restore", flag.ContinueOnError)
-	config := agentConfig(f)
+	file := agentConfig(f)
 	token := f.String("token", "", "restore token of one binding, in place of a task")
 	owner := f.Bool("owner-verified", false, "the present holder, freshly verified, owns the account (rule 15)")
 	words := 1
 	for _, a := range args {
-		if len(a) > 6 && (a[:7] == "--token" || a[:6] == "-token") {
+		if name, _, _ := strings.Cut(strings.TrimLeft(a, "-"), "="); name == "token" && a[0] == '-' {
 			words = 0
 		}
 	}
@@ -122,22 +143,15 @@ func agentRestore(ctx context.Context, args []string) error {
 	if words == 1 {
 		o.Task = got[0]
 	}
-	cfg, err := config()
-	if err != nil {
-		return err
-	}
-	a, err := agent.OpenBeside(cfg, agent.Options{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = a.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	said, err := a.Order(ctx, o)
-	for _, s := range said {
-		fmt.Printf("%s %s: %s\n", s.Task, s.Binding, s.Said)
-	}
-	return err
+	return beside(*file, func(a *agent.Agent) error {
+		said, err := a.Order(ctx, o)
+		for _, s := range said {
+			fmt.Printf("%s %s: %s\n", s.Task, s.Binding, s.Said)
+		}
+		return err
+	})
 }
 
 // whoAmI names the person at the terminal, for the agent's record.
@@ -157,22 +171,16 @@ func agentReview(ctx context.Context, args []string) error {
 
 func agentReviewList(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("agent review list", flag.ContinueOnError)
-	config := agentConfig(f)
+	file := agentConfig(f)
 	asJSON := f.Bool("json", false, "one JSON object a line")
 	if _, err := parse(f, args, 0, "agent review list [--json] [--config FILE]"); err != nil {
 		return err
 	}
-	cfg, err := config()
-	if err != nil {
+	var all []agent.InReview
+	if err := beside(*file, func(a *agent.Agent) (err error) {
+		all, err = a.Reviews(ctx)
 		return err
-	}
-	a, err := agent.OpenBeside(cfg, agent.Options{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = a.Close() }()
-	all, err := a.Reviews(ctx)
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	if *asJSON {
@@ -199,16 +207,12 @@ func writeReviews(out io.Writer, all []agent.InReview) error {
 
 func agentReviewDecide(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("agent review decide", flag.ContinueOnError)
-	config := agentConfig(f)
+	file := agentConfig(f)
 	outcome := f.String("outcome", "", "unbound or kept; what was bound in the present tenure is kept whatever is said here")
 	reason := f.String("reason", "", "one of the outcome's reasons, such as removed, same_person, legal_hold, not_in_scope")
 	bound := f.String("bound-at", "", "when the number was first bound, as far as was found out: a date, or a time with an offset")
 	same := f.String("same-person", "", "yes or no: is the account's owner the present holder?")
 	words, err := parse(f, args, 2, "agent review decide TASK BINDING --outcome unbound|kept --reason REASON [flags]")
-	if err != nil {
-		return err
-	}
-	cfg, err := config()
 	if err != nil {
 		return err
 	}
@@ -231,10 +235,5 @@ func agentReviewDecide(ctx context.Context, args []string) error {
 	default:
 		return huanxin.BadField("same-person", "malformed", "is yes or no")
 	}
-	a, err := agent.OpenBeside(cfg, agent.Options{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = a.Close() }()
-	return a.Review(ctx, words[0], words[1], found)
+	return beside(*file, func(a *agent.Agent) error { return a.Review(ctx, words[0], words[1], found) })
 }

@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"bufio"
+	"context"
 	"database/sql"
 	"os"
 	"os/exec"
@@ -72,6 +74,9 @@ func TestAnAgentIsCheckedTriedRunAndUndone(t *testing.T) {
 	if out := does(t, dir, "agent", "check"); !strings.Contains(out, "✓ hub") || !strings.Contains(out, "the clock agrees") {
 		t.Errorf("%s", out)
 	}
+	if out := does(t, dir, "agent", "check", "--lang", "zh"); !strings.Contains(out, "✓ 枢纽") || strings.Contains(out, "the clock") {
+		t.Errorf("%s", out)
+	}
 	if out := does(t, dir, "agent", "run", "--dry-run"); !strings.Contains(out, "unbound") || !strings.Contains(out, task) || strings.Contains(out, "13800000001") || bound() != 1 {
 		t.Errorf("%s", out)
 	}
@@ -87,10 +92,40 @@ func TestAnAgentIsCheckedTriedRunAndUndone(t *testing.T) {
 	if out := does(t, dir, "agent", "restore", task, "--owner-verified"); !strings.Contains(out, "restored") || bound() != 1 {
 		t.Errorf("%s", out)
 	}
+	broken := strings.NewReplacer("URL", h.URL, "DIR", dir, "SELECT id AS", "SELECT no_such AS").Replace(agentConfig)
+	write(t, dir, "broken.yaml", broken)
+	said := startsAndSays(t, dir, "something must be mended", "agent", "--config", "broken.yaml")
+	if !strings.Contains(said, "sql.find") || !strings.Contains(said, "no_such") {
+		t.Errorf("%s", said)
+	}
 	write(t, dir, "bad.yaml", "hub: {}\nsql: {driver: sqlite, dsn: x, what: 1}\n")
 	if code, _, text := run(t, dir, "agent", "--config", "bad.yaml"); code != 1 || !strings.Contains(text, "line 2") {
 		t.Errorf("%d %s", code, text)
 	}
+}
+
+// startsAndSays runs a command until it says something on standard error, and gives that line.
+func startsAndSays(t *testing.T, dir, what string, args ...string) (line string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = dir
+	out, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if line = lines.Text(); strings.Contains(line, what) {
+			cancel()
+			break
+		}
+	}
+	_ = cmd.Wait()
+	return line
 }
 
 // starts runs a command until stop, which sends SIGTERM and waits.

@@ -79,6 +79,9 @@ func conform(ctx context.Context, args []string) error {
 	tell(conformance.Text{Zh: fmt.Sprintf("通过 %d,未通过 %d,未检验 %d;报告:%s", rep.Passed, rep.Failed, rep.Skipped, filepath.Join(c.o.Dir, conformance.ReportHTML)),
 		En: fmt.Sprintf("passed %d, failed %d, skipped %d; report: %s", rep.Passed, rep.Failed, rep.Skipped, filepath.Join(c.o.Dir, conformance.ReportJSON))})
 	if !rep.OK() {
+		if c.program != nil && rep.Results[0].Code == "connect" {
+			fmt.Println(c.program.last())
+		}
 		return errors.New(say("有未通过的项,报告里写着怎样改", "some scenarios failed: the report says what to mend"))
 	}
 	return nil
@@ -133,7 +136,7 @@ func (c *conformanceFlags) prepare() (err error) {
 	}
 	if c.company != "" {
 		c.program = &program{command: c.company, log: filepath.Join(o.Dir, "company.log")}
-		o.Start, o.Restart = c.program.start, c.program.restart
+		o.Start, o.Restart, o.Gone = c.program.start, c.program.restart, c.program.gone
 	}
 	return nil
 }
@@ -229,20 +232,29 @@ func (c *conformanceFlags) end() {
 type program struct {
 	command, log string
 	cmd          *exec.Cmd
-	out          *os.File
+	ended        chan struct{} // closed when cmd has ended, and its output is in the file
 }
 
-func (p *program) start(context.Context) (err error) {
-	if p.out, err = os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+func (p *program) start(context.Context) error {
+	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
 	}
-	p.cmd = exec.Command("sh", "-c", "exec "+p.command) // so that the program itself is killed
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	if err := p.cmd.Start(); err != nil {
-		return fmt.Errorf("--company: %w", err)
+	cmd := exec.Command("sh", "-c", "exec "+p.command) // so that the program itself is killed
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		return errors.Join(fmt.Errorf("--company: %w", err), out.Close())
 	}
+	p.cmd, p.ended = cmd, make(chan struct{})
+	go func(ended chan struct{}) {
+		_ = cmd.Wait()
+		_ = out.Close()
+		close(ended)
+	}(p.ended)
 	return nil
 }
+
+func (p *program) gone() <-chan struct{} { return p.ended }
 
 func (p *program) restart(ctx context.Context) error {
 	p.kill()
@@ -254,8 +266,7 @@ func (p *program) kill() {
 		return
 	}
 	_ = p.cmd.Process.Kill()
-	_ = p.cmd.Wait()
-	_ = p.out.Close()
+	<-p.ended
 	p.cmd = nil
 }
 
@@ -265,10 +276,19 @@ func (p *program) stop() {
 		return
 	}
 	_ = p.cmd.Process.Signal(os.Interrupt)
-	started := p.cmd.Process
-	t := time.AfterFunc(5*time.Second, func() { _ = started.Kill() })
-	_ = p.cmd.Wait()
-	t.Stop()
-	_ = p.out.Close()
-	p.cmd = nil
+	select {
+	case <-p.ended:
+	case <-time.After(5 * time.Second):
+	}
+	p.kill()
+}
+
+// last gives the end of what the program said.
+func (p *program) last() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }

@@ -68,7 +68,7 @@ func TestTheCommandsOfTheDocumentOnJoiningRun(t *testing.T) {
 		t.Fatalf("%v\n%s\n%s", err, out, log)
 	}
 	text := string(out)
-	for _, want := range []string{"未通过 0", "failed 0", "✓ restart", "枢纽认得应用 shop", "a former holder  unbound  removed  7"} {
+	for _, want := range []string{"未通过 0", "failed 0", "✓ restart", "the hub knows the app shop", "a former holder  unbound  removed  7"} {
 		if !strings.Contains(regexp.MustCompile(`  +`).ReplaceAllString(text, "  "), want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
@@ -78,6 +78,16 @@ func TestTheCommandsOfTheDocumentOnJoiningRun(t *testing.T) {
 	}
 	if strings.Contains(text, "+86154") {
 		t.Error("a number was printed")
+	}
+}
+
+// TestACompanysProgramThatEndsIsNotWaitedFor, and what it said last is shown.
+func TestACompanysProgramThatEndsIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	code, out, errs := run(t, dir, "conformance", "--listen", "127.0.0.1:0", "--seed", "true", "--connect", "1h", "--company", "sh -c 'echo no such table; exit 1'")
+	if code != 1 || !strings.Contains(out, "✗ connect") || !strings.Contains(out, "the program ended by itself") || !strings.Contains(out, "no such table") {
+		t.Errorf("exit %d, %s%s", code, out, errs)
 	}
 }
 

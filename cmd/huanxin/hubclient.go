@@ -8,7 +8,7 @@ import (
 	"time"
 
 	hubapi "github.com/huanxin-platform/huanxin/client"
-	"github.com/huanxin-platform/huanxin/internal/auth"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 // hubClient says which hub a command speaks to, and as whom: --hub, or the environment (API.md). Secrets come from the
@@ -43,11 +43,11 @@ func (h *hubClient) open() (*hubapi.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		key, err := auth.ParseClientKey(text)
+		key, err := clientkey.Parse(text)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", keyFile, err)
 		}
-		o.Assert = func(audience string, now time.Time) (string, error) { return auth.Assertion(key, h.id, audience, now) }
+		o.Assert = func(audience string, now time.Time) (string, error) { return key.Assertion(h.id, audience, now) }
 	}
 	return hubapi.New(o), nil
 }

@@ -30,8 +30,10 @@ func chinese() bool {
 }
 
 // say gives the text in the reader's language.
-func say(zh, en string) string {
-	if chinese() {
+func say(zh, en string) string { return sayIn(chinese(), zh, en) }
+
+func sayIn(chinese bool, zh, en string) string {
+	if chinese {
 		return zh
 	}
 	return en

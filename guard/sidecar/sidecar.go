@@ -55,6 +55,13 @@ func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /decide", s.decide)
 	mux.HandleFunc("POST /forget", s.forget)
+	for _, path := range []string{"/decide", "/forget"} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Allow", http.MethodPost)
+			refuse(w, http.StatusMethodNotAllowed, "method_not_allowed", "POST is wanted")
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, "not_found", "there is /decide") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)

@@ -207,3 +207,25 @@ func FuzzAQuestionNeverAllowsByAccident(f *testing.F) {
 		}
 	})
 }
+
+// TestWhoeverAsksInAnotherWayIsToldToStepUp: by a method, or a path, that there is not.
+func TestWhoeverAsksInAnotherWayIsToldToStepUp(t *testing.T) {
+	t.Parallel()
+	s := beside(t, sidecar.Options{})
+	for at, status := range map[string]int{"GET /decide": 405, "PUT /decide": 405, "GET /forget": 405, "POST /decide/": 404, "POST /": 404, "GET /decision": 404} {
+		method, path, _ := strings.Cut(at, " ")
+		req, err := http.NewRequest(method, s.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != status || !strings.Contains(string(text), `"decision":"step_up"`) || (resp.Header.Get("Allow") != "") != (status == 405) {
+			t.Errorf("%s: %d %s %v", at, resp.StatusCode, text, err)
+		}
+	}
+}

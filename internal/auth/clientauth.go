@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 const (
@@ -64,21 +65,10 @@ func HashSecret(secret string) []byte {
 	return sum[:]
 }
 
-// Assertion makes the client_assertion with which a client authenticates itself (RFC 7523 §3). It is good once, for two
-// minutes. The audience is the hub's issuer URL, or its token endpoint.
+// Assertion makes the client_assertion with which a client authenticates itself (RFC 7523 §3). It is good once, for a
+// minute. The audience is the hub's issuer URL, or its token endpoint.
 func Assertion(key SigningKey, clientID, audience string, now time.Time) (string, error) {
-	signer, err := key.signer("JWT")
-	if err != nil {
-		return "", err
-	}
-	return signCompact(signer, struct {
-		Issuer   string `json:"iss"`
-		Subject  string `json:"sub"`
-		Audience string `json:"aud"`
-		IssuedAt int64  `json:"iat"`
-		Expires  int64  `json:"exp"`
-		ID       string `json:"jti"`
-	}{clientID, clientID, audience, now.Unix(), now.Add(assertionLifetime).Unix(), rand.Text()})
+	return (&clientkey.Key{ID: key.KID, Alg: key.Alg, Private: key.Private}).Assertion(clientID, audience, now)
 }
 
 // attempt is one try of a client to say who it is.

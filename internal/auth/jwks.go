@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 // Limits of a client's key set.
@@ -76,7 +77,7 @@ func checkJWK(raw json.RawMessage) (key jose.JSONWebKey, code, detail string) {
 	if err := jwk.UnmarshalJSON(raw); err != nil || !jwk.Valid() {
 		return key, "malformed", "this is no JWK of a kind that is taken: EC on P-256, Ed25519 or RSA"
 	}
-	algs := algsOf(jwk.Key)
+	algs := clientkey.Algs(jwk.Key)
 	switch {
 	case len(algs) == 0:
 		return key, "unsupported_key", "a key is EC on P-256, Ed25519, or RSA of 2048 to 8192 bits"
@@ -88,7 +89,7 @@ func checkJWK(raw json.RawMessage) (key jose.JSONWebKey, code, detail string) {
 		return key, "too_long", `"kid" has at most 255 bytes`
 	}
 	if jwk.KeyID == "" {
-		jwk.KeyID = thumbprint(jwk.Key)
+		jwk.KeyID = clientkey.Thumbprint(jwk.Key)
 	}
 	return jose.JSONWebKey{Key: jwk.Key, KeyID: jwk.KeyID, Algorithm: jwk.Algorithm, Use: "sig"}, "", ""
 }
@@ -98,7 +99,7 @@ func algFits(key jose.JSONWebKey, alg string) bool {
 	if key.Algorithm != "" && key.Algorithm != alg {
 		return false
 	}
-	for _, a := range algsOf(key.Key) {
+	for _, a := range clientkey.Algs(key.Key) {
 		if string(a) == alg {
 			return true
 		}

@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -18,9 +17,9 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/cryptosigner"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 // SigningKey is a key pair and the time in which it is used. It does not print its private part.
@@ -38,7 +37,7 @@ func NewSigningKey(from time.Time) SigningKey {
 	if err != nil {
 		panic("auth: no key can be made: " + err.Error()) // crypto/rand does not fail
 	}
-	return SigningKey{KID: thumbprint(private.Public()), Alg: string(jose.ES256), Private: private, From: from}
+	return SigningKey{KID: clientkey.Thumbprint(private.Public()), Alg: string(jose.ES256), Private: private, From: from}
 }
 
 // HubAlgs are the algorithms by which the hub signs: ES256 tokens, webhooks and SETs, the others SETs of clients that ask for them.
@@ -54,7 +53,7 @@ func NewSigningKeyOf(alg string, from time.Time) (SigningKey, error) {
 	case jose.EdDSA:
 		_, k.Private, err = ed25519.GenerateKey(rand.Reader)
 	case jose.RS256:
-		k.Private, err = rsa.GenerateKey(rand.Reader, minRSABits)
+		k.Private, err = rsa.GenerateKey(rand.Reader, clientkey.MinRSABits)
 	default:
 		return k, huanxin.BadField("alg", "unknown_alg", "must be "+strings.Join(HubAlgs, ", "))
 	}
@@ -94,21 +93,14 @@ func (k SigningKey) public() jose.JSONWebKey {
 // Named gives the key with its thumbprint as id where it has none, as CheckJWKS names it.
 func (k SigningKey) Named() SigningKey {
 	if k.KID == "" {
-		k.KID = thumbprint(k.Private.Public())
+		k.KID = clientkey.Thumbprint(k.Private.Public())
 	}
 	return k
 }
 
 // signer makes what signs with this key and the given typ header (RFC 7515 §4.1.9).
 func (k SigningKey) signer(typ string) (jose.Signer, error) {
-	var private any = k.Private
-	switch k.Private.(type) {
-	case *ecdsa.PrivateKey, *rsa.PrivateKey, ed25519.PrivateKey:
-	default: // a key in hardware
-		private = cryptosigner.Opaque(k.Private)
-	}
-	key := jose.SigningKey{Algorithm: jose.SignatureAlgorithm(k.Alg), Key: jose.JSONWebKey{Key: private, KeyID: k.KID}}
-	return jose.NewSigner(key, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
+	return clientkey.Signer(k.Private, k.Alg, k.KID, typ)
 }
 
 // signCompact writes claims as a JWT in compact form.
@@ -124,40 +116,6 @@ func signCompact(signer jose.Signer, claims any) (string, error) {
 	return jws.CompactSerialize()
 }
 
-// thumbprint gives a public key's RFC 7638 thumbprint, or nothing for a kind of key that has none.
-func thumbprint(public crypto.PublicKey) string {
-	sum, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
-	if err != nil {
-		return ""
-	}
-	return base64.RawURLEncoding.EncodeToString(sum)
-}
-
-// Sizes of RSA keys: less is weak (RFC 7518 §3.3), more only costs time.
-const (
-	minRSABits = 2048
-	maxRSABits = 8192
-)
-
-// algsOf gives the algorithms that a public key may be used with, the first of them by choice. The
-// algorithm follows from the key, never from a message alone: that is what makes HS256 with a public
-// key, and "none", impossible.
-func algsOf(public crypto.PublicKey) []jose.SignatureAlgorithm {
-	switch key := public.(type) {
-	case *ecdsa.PublicKey:
-		if key.Curve == elliptic.P256() {
-			return []jose.SignatureAlgorithm{jose.ES256}
-		}
-	case ed25519.PublicKey:
-		return []jose.SignatureAlgorithm{jose.EdDSA}
-	case *rsa.PublicKey:
-		if bits := key.N.BitLen(); bits >= minRSABits && bits <= maxRSABits {
-			return []jose.SignatureAlgorithm{jose.PS256, jose.RS256}
-		}
-	}
-	return nil
-}
-
 // clientAlgs are all algorithms that clients may sign with.
 var clientAlgs = []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.PS256, jose.RS256}
 
@@ -170,40 +128,11 @@ func MarshalClientKey(k SigningKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// ParseClientKey reads a client's private key: PEM (PKCS#8, or SEC 1 for EC), or one JWK with its private part.
-// The key id is the JWK's, or else its thumbprint, as CheckJWKS gives it. PEM holds no id, and none is made up, since the key set may
-// give the key another: without one the hub takes the client's only key.
+// ParseClientKey reads a client's private key, as clientkey.Parse does.
 func ParseClientKey(data []byte) (SigningKey, error) {
-	var jwk jose.JSONWebKey
-	if block, _ := pem.Decode(data); block != nil {
-		var err error
-		switch block.Type {
-		case "PRIVATE KEY":
-			jwk.Key, err = ParsePrivate(block.Bytes)
-		case "EC PRIVATE KEY":
-			jwk.Key, err = x509.ParseECPrivateKey(block.Bytes)
-		default:
-			err = errors.New("auth: the PEM file holds no private key in PKCS#8 form")
-		}
-		if err != nil {
-			return SigningKey{}, err
-		}
-	} else if err := jwk.UnmarshalJSON(data); err != nil {
-		return SigningKey{}, errors.New("auth: the key file is neither PEM nor a JWK")
-	} else if private, ok := jwk.Key.(crypto.Signer); ok && jwk.KeyID == "" {
-		jwk.KeyID = thumbprint(private.Public())
+	k, err := clientkey.Parse(data)
+	if err != nil {
+		return SigningKey{}, fmt.Errorf("auth: %w", err)
 	}
-	private, ok := jwk.Key.(crypto.Signer)
-	if !ok {
-		return SigningKey{}, errors.New("auth: the key file holds no private key")
-	}
-	k := SigningKey{KID: jwk.KeyID, Alg: jwk.Algorithm, Private: private}
-	algs := algsOf(private.Public())
-	if len(algs) == 0 {
-		return SigningKey{}, errors.New("auth: a key is EC on P-256, Ed25519, or RSA of 2048 to 8192 bits")
-	}
-	if k.Alg == "" {
-		k.Alg = string(algs[0])
-	}
-	return k, nil
+	return SigningKey{KID: k.ID, Alg: k.Alg, Private: k.Private}, nil
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 // clientKeys is one key of every kind that clients may have.
@@ -221,7 +222,7 @@ func TestAClientsKeyIsReadFromPEMAndFromJWK(t *testing.T) {
 				t.Errorf("%s: %v", k.Alg, err)
 				continue
 			}
-			if thumbprint(back.Private.Public()) != thumbprint(k.Private.Public()) || back.KID != []string{"", k.Named().KID}[form] || back.Alg == "" || back.Named().KID == "" {
+			if clientkey.Thumbprint(back.Private.Public()) != clientkey.Thumbprint(k.Private.Public()) || back.KID != []string{"", k.Named().KID}[form] || back.Alg == "" || back.Named().KID == "" {
 				t.Errorf("%s comes back as %v, %s", k.Alg, back, back.Alg)
 			}
 		}
@@ -270,7 +271,7 @@ func TestAKeySetOfPublicKeysIsTakenAndTidied(t *testing.T) {
 		if err := json.Unmarshal(out, &set); err != nil {
 			t.Fatal(err)
 		}
-		if set.Keys[0]["kid"] != thumbprint(k.Private.Public()) || set.Keys[0]["use"] != "sig" || set.Keys[0]["x-note"] != nil {
+		if set.Keys[0]["kid"] != clientkey.Thumbprint(k.Private.Public()) || set.Keys[0]["use"] != "sig" || set.Keys[0]["x-note"] != nil {
 			t.Errorf("%s is kept as %s", k.Alg, out)
 		}
 		if again, err := CheckJWKS(out); err != nil || !bytes.Equal(again, out) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 // Rotation says how the hub's signing keys follow each other without a gap.
@@ -77,7 +78,7 @@ func (r *KeyRing) Replace(keys []SigningKey) error {
 		if k.Private == nil || k.KID == "" {
 			return errors.New("auth: a signing key without id or private key")
 		}
-		if !slices.Contains(HubAlgs, k.Alg) || !slices.Contains(algsOf(k.Private.Public()), jose.SignatureAlgorithm(k.Alg)) {
+		if !slices.Contains(HubAlgs, k.Alg) || !slices.Contains(clientkey.Algs(k.Private.Public()), jose.SignatureAlgorithm(k.Alg)) {
 			return fmt.Errorf("auth: the signing key %s is not for %s", k.KID, strings.Join(HubAlgs, ", "))
 		}
 		if fresh.byKID[k.KID] != nil {

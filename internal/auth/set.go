@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
 // typSET is the typ header of security event tokens (RFC 8417 §2.3).
@@ -46,7 +48,7 @@ func (k SETKey) Sign(claims []byte) ([]byte, error) {
 	out := make([]byte, 0, len(k.key.setHead)+base64.RawURLEncoding.EncodedLen(len(claims))+1+base64.RawURLEncoding.EncodedLen(k.signatureSize()))
 	out = append(out, k.key.setHead...)
 	out = base64.RawURLEncoding.AppendEncode(out, claims)
-	var room [maxRSABits / 8]byte
+	var room [clientkey.MaxRSABits / 8]byte
 	signature, err := k.key.sign(room[:0], out)
 	if err != nil {
 		return nil, fmt.Errorf("auth: signing key %s: %w", k.key.KID, err)

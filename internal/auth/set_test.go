@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client/clientkey"
 	"pgregory.net/rapid"
 )
 
@@ -28,7 +29,7 @@ func hubKeys(t testing.TB, from time.Time) (keys []SigningKey) {
 		}
 		if alg == "RS256" { // making one takes time
 			k.Private = rsaKey()
-			k.KID = thumbprint(k.Private.Public())
+			k.KID = clientkey.Thumbprint(k.Private.Public())
 		}
 		keys = append(keys, k)
 	}
@@ -157,7 +158,7 @@ func TestAKeyOfAnUnknownAlgorithmIsNotMade(t *testing.T) {
 		}
 	}
 	k, err := NewSigningKeyOf("RS256", noon)
-	if err != nil || len(algsOf(k.Private.Public())) == 0 || k.KID != thumbprint(k.Private.Public()) {
+	if err != nil || len(clientkey.Algs(k.Private.Public())) == 0 || k.KID != clientkey.Thumbprint(k.Private.Public()) {
 		t.Errorf("%v, %v", k, err)
 	}
 }

@@ -2,8 +2,11 @@ package conformance_test
 
 import (
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,12 +15,13 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/conformance"
 )
 
-// long leaves a test to `make faults`: each of these is a run of half a minute and more that mostly waits.
-func long(t *testing.T) {
-	t.Helper()
-	if os.Getenv("HUANXIN_FAULTS") != "long" {
-		t.Skip("of the long form: make faults")
+// TestMain has twice as many runs at once as the processor would have: a run mostly waits.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if at := flag.Lookup("test.parallel"); at.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = at.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
 	}
+	os.Exit(m.Run())
 }
 
 func TestOurAgentPassesByPoll(t *testing.T) {
@@ -49,7 +53,6 @@ func TestOurAgentPassesByPoll(t *testing.T) {
 }
 
 func TestOurAgentPassesByPush(t *testing.T) {
-	long(t)
 	t.Parallel()
 	secret := filepath.Join(t.TempDir(), "authorization")
 	if err := os.WriteFile(secret, []byte("Bearer of-a-test"), 0o600); err != nil {
@@ -68,7 +71,6 @@ func TestOurAgentPassesByPush(t *testing.T) {
 
 // TestOurAgentPassesByListing where there is nothing to be said of events.
 func TestOurAgentPassesByListing(t *testing.T) {
-	long(t)
 	t.Parallel()
 	c := newCompany(t, func(cfg *agent.Config) {
 		cfg.Delivery = agent.DeliveryConfig{Mode: "list", ListEvery: agent.Duration(200 * time.Millisecond)}
@@ -82,7 +84,6 @@ func TestOurAgentPassesByListing(t *testing.T) {
 
 // TestOurAgentPassesAsAnAppOfHighValue that unbinds nothing within the run.
 func TestOurAgentPassesAsAnAppOfHighValue(t *testing.T) {
-	long(t)
 	t.Parallel()
 	c := newCompany(t, nil)
 	o := c.options()
@@ -96,7 +97,6 @@ func TestOurAgentPassesAsAnAppOfHighValue(t *testing.T) {
 
 // TestACompanyIsJudgedByWhatItKeeps: without proofs nothing is unbound, and that is right.
 func TestACompanyIsJudgedByWhatItKeeps(t *testing.T) {
-	long(t)
 	t.Parallel()
 	c := newCompany(t, nil)
 	c.config.SQL.Find = "SELECT rowid AS binding, user AS account, bound_at FROM phones WHERE number = :number_national AND active = 1"

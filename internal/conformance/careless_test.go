@@ -51,7 +51,12 @@ func newReceiver(t *testing.T, push bool, faults ...string) (*receiver, conforma
 	}
 	o := conformance.DefaultOptions()
 	o.Dir, o.Listen = t.TempDir(), freeAddress(t)
-	o.Connect, o.Within, o.Quiet = 20*time.Second, 20*time.Second, 700*time.Millisecond
+	o.Connect, o.Within, o.Quiet = time.Minute, time.Minute, 700*time.Millisecond
+	for _, f := range []string{"acts on every event", "does not read again", "deaf to the kill switch", "believes everything", "restores everything"} {
+		if r.faults[f] {
+			o.Quiet = 5 * time.Second // in which it does what it must not, also on a busy machine
+		}
+	}
 	if r.faults["never answers"] || r.faults["forgets the digest"] {
 		o.Within = 3 * time.Second // it is waited for
 	}
@@ -324,7 +329,6 @@ func (r *receiver) decide(t client.Task) (v huanxin.Verdict, ok bool) {
 
 // TestACompanyWithoutAnAgentIsToldWhatIsWrong by one fault each.
 func TestACompanyWithoutAnAgentIsToldWhatIsWrong(t *testing.T) {
-	long(t)
 	t.Parallel()
 	forged := []string{"forged-signature", "forged-none", "forged-kid", "forged-embedded-key", "forged-audience", "forged-issuer", "forged-type"}
 	for fault, c := range map[string]struct {
@@ -392,7 +396,6 @@ func TestACompanyThatUnbindsEverythingBreaksRuleOne(t *testing.T) {
 }
 
 func TestACompanyThatKeepsEverythingFails(t *testing.T) {
-	long(t)
 	t.Parallel()
 	_, o := newReceiver(t, false, "keeps everything")
 	o.Inspector = nil
@@ -408,7 +411,6 @@ func TestACompanyThatKeepsEverythingFails(t *testing.T) {
 }
 
 func TestACompanyThatNeverAnswersFails(t *testing.T) {
-	long(t)
 	t.Parallel()
 	_, o := newReceiver(t, false, "never answers", "restores nothing")
 	_, by := judged(t, o)

@@ -86,7 +86,7 @@ func (c *company) options() conformance.Options {
 	o := conformance.DefaultOptions()
 	o.Dir, o.Listen = c.dir, freeAddress(c)
 	c.config.Hub.URL = "http://" + o.Listen
-	o.Connect, o.Within, o.Quiet = 20*time.Second, 20*time.Second, 1500*time.Millisecond
+	o.Connect, o.Within, o.Quiet = time.Minute, time.Minute, 1500*time.Millisecond
 	o.SeedSQL = seedSQL
 	o.Inspector = &conformance.SQLInspector{DB: c.db, Statement: inspectSQL}
 	o.Seed = c.seed

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client"
 )
 
 // disturbingScenarios are about the whole company, and run alone.
@@ -43,10 +44,10 @@ func (r *run) onHold(ctx context.Context, l *line) finding {
 		_ = r.hub.hold(ctx, r.o.ClientID, false)
 		return failed(expected, say("没有来问 /v1/apps/self", "it never asks for /v1/apps/self"))
 	}
-	pause(ctx, time.Second) // whoever asked reads the answer
+	client.Pause(ctx, time.Second) // whoever asked reads the answer
 	a, err := r.ask(ctx, l, huanxin.Unbind)
 	if err == nil {
-		pause(ctx, r.o.Quiet)
+		client.Pause(ctx, r.o.Quiet)
 		if said, ok := r.actedFor(a); ok {
 			_ = r.hub.hold(ctx, r.o.ClientID, false)
 			return failed(expected, say("照样答了 %s", "it answers %s all the same", said)).of(a)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client"
 	"github.com/huanxin-platform/huanxin/internal/auth"
 )
 
@@ -141,7 +142,7 @@ func (r *run) forged(ctx context.Context, l *line, x forgery) finding {
 		return hubFailed(expected, err)
 	}
 	got := r.hand(ctx, &told{jti: jti, token: token, number: l.number.E164(), task: task, uri: huanxin.UnbindRequested.String()}, true)
-	pause(ctx, r.o.Quiet)
+	client.Pause(ctx, r.o.Quiet)
 	if f := r.untouched(ctx, l, expected); f.outcome == Failed {
 		f.seen = say("照着伪造的事件做了", "it acts by a forged event").and(f.seen)
 		return f
@@ -174,7 +175,7 @@ func (r *run) unauthorized(ctx context.Context, l *line) finding {
 		return hubFailed(expected, err)
 	}
 	p := r.front.relay.again(ctx, token, false)
-	pause(ctx, r.o.Quiet)
+	client.Pause(ctx, r.o.Quiet)
 	if f := r.untouched(ctx, l, expected); f.outcome == Failed {
 		return f
 	}

@@ -180,7 +180,10 @@ func (r *run) silence() Result {
 	s := scenario{code: "connect", rule: "§6", title: say("公司连上枢纽", "The company connects"), why: say("连不上就没有任务", "without it there are no tasks"),
 		fix: say("公司的程序要指向 %s,用 %s 里的凭据;huanxin agent check 会说明哪里不对", "point the company's program to %s with the credentials of %s; huanxin agent check says what is wrong", r.hub.URL, HubFile)}
 	seen := say("%s 内没有任何请求", "no request within %s", r.o.Connect)
-	if !r.ear.first.IsZero() {
+	switch {
+	case r.gone():
+		seen = say("程序自己退出了", "the program ended by itself")
+	case !r.ear.first.IsZero():
 		seen = say("来过,但既没有建立事件流,也没有列任务", "it came, but neither made a stream nor listed tasks")
 	}
 	return s.result(failed(say("建立事件流,或列任务", "makes a stream, or lists tasks"), seen), r.o.Connect)

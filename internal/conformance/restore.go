@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client"
 )
 
 // highScenarios are accounts at which the number stops being a key at once.
@@ -118,7 +119,7 @@ func (r *run) staysUnbound(ctx context.Context, l *line, x *Account, expected Te
 		s := r.ear.setOf(l.number.E164(), huanxin.RecycleRetracted)
 		return s != nil && !s.acked.IsZero()
 	})
-	pause(ctx, r.o.Quiet)
+	client.Pause(ctx, r.o.Quiet)
 	if s, ok, failure := r.see(ctx, x); !ok || s.IsKey {
 		return failed(expected, say("恢复了%s", "it was restored%s", failure))
 	}

@@ -41,6 +41,8 @@ type Options struct {
 	SeedSQL string
 	// Seed has the accounts made that were written; then the company may begin. Start begins it, and Restart kills and begins it again; nil: others do.
 	Seed, Start, Restart func(context.Context) error
+	// Gone gives what is closed when the program that Start began has ended by itself; nil: nobody knows.
+	Gone func() <-chan struct{}
 	// Inspector looks at the accounts; nil: it is judged by answers alone.
 	Inspector Inspector
 	// Say is told what happens, for people to read.
@@ -104,7 +106,7 @@ func Run(ctx context.Context, o Options) (rep *Report, err error) {
 	}
 	rep = r.newReport()
 	if bad := r.unseeded(ctx); bad != nil {
-		rep.add(*bad)
+		r.found(rep, *bad)
 		return rep, ctx.Err()
 	}
 	if o.Start != nil {
@@ -116,7 +118,7 @@ func Run(ctx context.Context, o Options) (rep *Report, err error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		rep.add(r.silence())
+		r.found(rep, r.silence())
 		return rep, nil
 	}
 	o.Say(say("公司已连上(%s),共 %d 项检验", "the company is connected (%s); %d scenarios", r.front.mode(), len(all)))
@@ -210,13 +212,45 @@ func (r *run) report(ctx context.Context, events ...client.Event) error {
 
 // connected waits until the company has come, by a stream or, if it makes none, by listing.
 func (r *run) connected(ctx context.Context) bool {
+	r.o.Say(say("等公司的程序连上(最多 %s)", "waiting for the company's program, at most %s", r.o.Connect))
+	if r.o.Gone != nil {
+		waiting, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			select {
+			case <-r.o.Gone():
+				cancel()
+			case <-waiting.Done():
+			}
+		}()
+		ctx = waiting
+	}
 	if !r.ear.until(ctx, r.o.Connect, func() bool { return !r.ear.first.IsZero() && (r.front.mode() != "list" || len(r.ear.lists) > 0) }) {
 		return false
 	}
 	if r.front.mode() == "list" {
 		r.ear.until(ctx, min(r.o.Quiet, r.o.Connect), func() bool { return r.front.mode() != "list" })
 	}
-	return pause(ctx, min(r.o.Quiet, time.Second)) // whoever has a stream may list once more
+	return client.Pause(ctx, min(r.o.Quiet, time.Second)) // whoever has a stream may list once more
+}
+
+// found adds a result to the report, and tells it.
+func (r *run) found(rep *Report, result Result) {
+	rep.add(result)
+	r.o.Say(result.line())
+}
+
+// gone reports whether the company's program has ended by itself.
+func (r *run) gone() bool {
+	if r.o.Gone == nil {
+		return false
+	}
+	select {
+	case <-r.o.Gone():
+		return true
+	default:
+		return false
+	}
 }
 
 // work runs the scenarios, most of them at once, and then those that want to be alone.
@@ -225,9 +259,7 @@ func (r *run) work(ctx context.Context, all []*scenario, rep *Report) {
 	one := func(s *scenario) {
 		began := time.Now()
 		f := s.run(ctx)
-		result := s.result(f, time.Since(began))
-		rep.add(result)
-		r.o.Say(result.line())
+		r.found(rep, s.result(f, time.Since(began)))
 	}
 	for _, s := range all {
 		if s.stage == together {
@@ -267,18 +299,6 @@ func (r *run) ask(ctx context.Context, l *line, kind huanxin.TaskKind) (*asking,
 	return a, nil
 }
 
-// pause waits; it is false where the run is over.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
 // see looks at an account. ok is false where nobody may look, or looking fails: then failure says why.
 func (r *run) see(ctx context.Context, a *Account) (s Sight, ok bool, failure string) {
 	if r.o.Inspector == nil {
@@ -315,7 +335,7 @@ func (r *run) becomes(ctx context.Context, a *Account, key bool) (failure string
 			return failure, false
 		case seen && s.IsKey == key:
 			return "", true
-		case time.Now().After(end), !pause(ctx, wait):
+		case time.Now().After(end), !client.Pause(ctx, wait):
 			return "", false
 		}
 	}

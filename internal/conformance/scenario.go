@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client"
 )
 
 // stage is when a scenario runs.
@@ -177,7 +178,7 @@ func (r *run) judgeAsked(ctx context.Context, a *asking, w want) finding {
 		if f := r.judgeKeys(ctx, w); f.outcome == Failed {
 			return f
 		}
-		pause(ctx, r.o.Quiet)
+		client.Pause(ctx, r.o.Quiet)
 		if h, ok := r.lastOf(a.task); ok && h.Outcome == huanxin.Unbound.String() {
 			return failed(w.text(), say("未满 24 小时就答了 unbound", "it answers unbound before 24 hours are over")).
 				mend(say("高价值账号:先停用号码,24 小时后再答 unbound", "of high value: stop the key first, answer unbound 24 hours later"))

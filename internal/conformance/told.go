@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client"
 )
 
 // deliveryScenarios are how what is told reaches the company.
@@ -94,7 +95,7 @@ const (
 func (r *run) hand(ctx context.Context, s *told, forged bool) (out reaction) {
 	for end := time.Now().Add(max(r.o.Within, handFor)); ; {
 		out = r.handOnce(ctx, s, forged)
-		if out.taken || out.refused != "" && out.status < 500 && out.refused != noAnswer || time.Now().After(end) || !pause(ctx, handAgain/2) {
+		if out.taken || out.refused != "" && out.status < 500 && out.refused != noAnswer || time.Now().After(end) || !client.Pause(ctx, handAgain/2) {
 			return out
 		}
 	}
@@ -144,7 +145,7 @@ func (r *run) repeated(ctx context.Context, l *line) finding {
 		return skipped(expected, say("任务没有经事件流送到", "the task did not come by the stream")).of(a)
 	}
 	again := r.hand(ctx, &told{jti: s.jti, token: s.token, number: s.number, task: s.task, uri: s.uri}, false)
-	pause(ctx, r.o.Quiet)
+	client.Pause(ctx, r.o.Quiet)
 	if !again.taken {
 		return failed(expected, say("再来时没有确认(%s)", "it is not acknowledged again (%s)", again.refused)).of(a)
 	}
@@ -170,7 +171,7 @@ func (r *run) strange(ctx context.Context, l *line) finding {
 		return hubFailed(expected, err)
 	}
 	got := r.hand(ctx, &told{jti: jti, token: token, number: l.number.E164(), task: task, uri: uri}, true)
-	pause(ctx, r.o.Quiet)
+	client.Pause(ctx, r.o.Quiet)
 	switch f := r.untouched(ctx, l, expected); {
 	case f.outcome == Failed:
 		return f
@@ -329,7 +330,7 @@ func (r *run) ended(ctx context.Context, l *line, end func(*asking) error) findi
 	if !caught {
 		return failed(expected, say("%s 内没有取走任务", "the task was not fetched within %s", r.o.Within)).mend(r.mendSilence(a)).of(a)
 	}
-	pause(ctx, r.o.Quiet)
+	client.Pause(ctx, r.o.Quiet)
 	if said, ok := r.actedFor(a); ok {
 		return failed(expected, say("仍答了 %s", "it answers %s all the same", said)).of(a)
 	}

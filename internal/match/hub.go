@@ -76,7 +76,7 @@ func (h *Hub) Answer(ctx context.Context, b *Batch) error {
 		if h.Waiting != nil {
 			h.Waiting(err, wait)
 		}
-		if pause = min(2*pause, maxPause); !sleep(ctx, wait) {
+		if pause = min(2*pause, maxPause); !client.Pause(ctx, wait) {
 			return context.Cause(ctx)
 		}
 	}
@@ -87,17 +87,6 @@ func orElse(d, otherwise time.Duration) time.Duration {
 		return d
 	}
 	return otherwise
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // QuotaExceeded is the code of the error with which Answer ends at once when the client has used up the day's checks.

@@ -44,12 +44,12 @@ func (d *demo) endpoint(party string) http.Handler {
 	return nil
 }
 
-// subscribe makes every app's stream before anything happens that it should tell of; an app that has none yet makes it when it begins to
-// work. Until then those that are pushed may be paused, if that is not at once: nobody is there to take anything.
-func (d *demo) subscribe(ctx context.Context, paused bool) error {
+// subscribe makes every app's stream before anything happens that it should tell of. Until the apps work those that are pushed are paused:
+// nobody is there to take anything.
+func (d *demo) subscribe(ctx context.Context) error {
 	return d.eachApp(ctx, func(app *appsim.App, hub *client.Client) error {
-		s, err := app.Subscribe(ctx, hub, d.pushTo(app.Spec))
-		if err == nil && paused && pushed(app.Spec) {
+		s, err := app.Subscribe(ctx)
+		if err == nil && pushed(app.Spec) {
 			_, err = hub.SetStreamStatus(ctx, client.StreamState{Stream: s.ID, Status: huanxin.StreamPaused.String(), Reason: "not at work yet"})
 		}
 		return err
@@ -101,11 +101,9 @@ func (d *demo) eachApp(ctx context.Context, do func(app *appsim.App, hub *client
 }
 
 // The app that is down at times is so for two days of every ten of the world; with --once for a part of the story, see outage.
-// Afterwards the hub may wait 5 minutes before it tries again, so it has as long to tell what the app's list shows.
 const (
-	downEvery    = 10
-	downFor      = 2
-	downPatience = 6 * time.Minute
+	downEvery = 10
+	downFor   = 2
 )
 
 // outage says when the app is down that is so at times.

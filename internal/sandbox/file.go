@@ -151,6 +151,8 @@ type Mark struct {
 	Prepared bool      `json:"prepared"`
 
 	Contracts bool `json:"contracts"`
+	// Apps is the format of the apps' files; 0: the one before it was written down.
+	Apps int `json:"apps"`
 }
 
 const markName = "world.json"

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"testing"
-	"time"
 
 	"github.com/huanxin-platform/huanxin/internal/sandbox/appsim"
 	"github.com/huanxin-platform/huanxin/internal/sandbox/catalogue"
@@ -12,7 +11,7 @@ func openApps(t *testing.T, dir string, specs ...catalogue.App) map[string]*apps
 	t.Helper()
 	out := map[string]*appsim.App{}
 	for _, s := range specs {
-		a, err := appsim.Open(dir, s, time.Second, time.Second)
+		a, err := appsim.Open(dir, s, appsim.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

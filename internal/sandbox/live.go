@@ -8,16 +8,21 @@ import (
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/client"
+	"github.com/huanxin-platform/huanxin/internal/sandbox/appsim"
 	"github.com/huanxin-platform/huanxin/internal/sandbox/catalogue"
 )
 
-// live lets everybody act: the apps, which have their streams by then, the carriers and their customers.
+// live lets everybody act: the apps, and when they have their streams the carriers and their customers.
 func (d *demo) live() {
 	d.actors.Go(func() {
-		if err := d.subscribe(d.acting, false); err != nil && d.acting.Err() == nil {
+		err := d.eachApp(d.acting, func(app *appsim.App, _ *client.Client) error {
+			_, err := app.Subscribe(d.acting) // before anything happens
+			d.employ(app)
+			return err
+		})
+		if err != nil && d.acting.Err() == nil {
 			d.say.line("有的应用没能订阅事件流,会再试 / some apps have no stream yet and will try again: %v", err)
 		}
-		d.work()
 		d.actors.Go(func() { d.show(d.acting) })
 		f := &fate{d: d, r: draws(d.world.Seed, streamLive, len(d.ledger.made()))}
 		f.run(d.acting)

@@ -92,7 +92,7 @@ func (p *play) day() time.Duration { return p.d.hub.Hub.Durations().Day() }
 
 // run plays until every request has ended.
 func (p *play) run(ctx context.Context) error {
-	if err := p.d.subscribe(ctx, true); err != nil {
+	if err := p.d.subscribe(ctx); err != nil {
 		return err
 	}
 	steps := []func(context.Context) error{p.refusals, p.everything, p.afterTransfer, p.ofUnknown, p.abandoned, p.tampering}

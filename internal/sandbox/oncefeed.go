@@ -64,7 +64,11 @@ func (p *play) listenIn(ctx context.Context) (*told, error) {
 		}
 		t.heard[a.ID] = heard
 		t.untold += untold
-		t.unverified += app.Unverified()
+		unverified, err := app.Unverified(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t.unverified += unverified
 		if a.Behaviour == catalogue.Nonsense {
 			if t.dead, err = p.deadLetters(ctx, a.ID); err != nil {
 				return nil, err

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -304,4 +306,21 @@ func keepsCredentials(t *testing.T, d *demo) *demo {
 		t.Errorf("a new secret took the limits away: %+v %v", c, err)
 	}
 	return d
+}
+
+// TestAWorldOfAnotherVersionIsRefusedAndLeftAlone: its apps' files cannot be gone on with.
+func TestAWorldOfAnotherVersionIsRefusedAndLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	old := `{"seed":7,"epoch":"2026-11-01T00:00:00+08:00","people":60,"prepared":true,"contracts":true}`
+	must(t, os.WriteFile(filepath.Join(dir, markName), []byte(old), 0o600))
+	err := Run(testContext(t), Options{Listen: "127.0.0.1:0", Data: dir, Still: true, Out: io.Discard, Err: io.Discard})
+	if err == nil || !strings.Contains(err.Error(), "another version") || !strings.Contains(err.Error(), "另一个版本") || !strings.Contains(err.Error(), dir) {
+		t.Errorf("%v", err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, markName)); err != nil || string(text) != old {
+		t.Errorf("the world became %s, %v", text, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("%d files, %v", len(left), err)
+	}
 }

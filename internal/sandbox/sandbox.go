@@ -102,6 +102,7 @@ type demo struct {
 	outage  outage // with Once; set before the apps work
 
 	log      *os.File
+	appLog   *slog.Logger // what the apps' agents say, in the same file
 	stopHub  context.CancelFunc
 	ended    chan struct{} // closed when the hub has stopped
 	hubErr   error         // why; read after ended
@@ -179,6 +180,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.hook.trust(d.hub.URL)
+	d.appLog = log
 	d.watch = newWatch(d)
 	d.serve(ctx, log)
 	return nil
@@ -203,6 +205,10 @@ func (d *demo) findMark() error {
 		return fmt.Errorf("%s: %w", markName, err)
 	}
 	if found {
+		if m.Apps != appsim.Format {
+			return fmt.Errorf("%s 里的世界是另一个版本的程序造的,不能接着用:请换一个空目录,或删掉它 / the world in %s was made by another version of this program, "+
+				"and cannot be gone on with: take an empty directory, or remove this one", d.o.Data, d.o.Data)
+		}
 		if d.o.Seed != 0 && d.o.Seed != m.Seed {
 			d.say.line("此目录里已有种子 %d 的世界,接着用它 / the directory holds the world of seed %d already: it goes on", m.Seed, m.Seed)
 		}
@@ -210,7 +216,7 @@ func (d *demo) findMark() error {
 		return nil
 	}
 	today, _ := huanxin.DateOf(time.Now(), huanxin.China).In(huanxin.China)
-	d.mark = Mark{Seed: max(d.o.Seed, 1), Epoch: today, People: d.o.people}
+	d.mark = Mark{Seed: max(d.o.Seed, 1), Epoch: today, People: d.o.people, Apps: appsim.Format}
 	return writeJSON(filepath.Join(d.o.Data, markName), d.mark)
 }
 
@@ -228,13 +234,14 @@ func (d *demo) prepare(ctx context.Context) error {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost, transport.Proxy = 512, 512, nil // every app may wait for SETs
+	web := &http.Client{Transport: transport, Timeout: 2 * time.Minute}
+	secrets := map[string]string{}
 	for _, c := range clients {
-		d.clients[c.ID] = client.New(client.Options{URL: d.hub.URL, ID: c.ClientID, Secret: c.Secret,
-			HTTP: &http.Client{Transport: transport, Timeout: 2 * time.Minute}})
+		d.clients[c.ID] = client.New(client.Options{URL: d.hub.URL, ID: c.ClientID, Secret: c.Secret, HTTP: web})
+		secrets[c.ID] = c.Secret
 	}
-	service := d.hub.Hub.Durations()
 	for _, a := range catalogue.Apps() {
-		if d.apps[a.ID], err = appsim.Open(filepath.Join(d.o.Data, "apps"), a, service.Hold(), service.RestoreFor()); err != nil {
+		if d.apps[a.ID], err = appsim.Open(filepath.Join(d.o.Data, "apps"), a, d.appOptions(a, secrets[a.ID], web)); err != nil {
 			return err
 		}
 	}
@@ -263,22 +270,23 @@ func (d *demo) prepare(ctx context.Context) error {
 	return d.stateCoverage(ctx)
 }
 
-// work lets the apps work until the world stops. The visitor's app is worked by nobody.
+// appOptions are how an app's agent and its people work in this world.
+func (d *demo) appOptions(a catalogue.App, secret string, web *http.Client) appsim.Options {
+	return appsim.Options{URL: d.hub.URL, Secret: secret, HTTP: web, Speed: d.o.Speed, PushTo: d.pushTo(a), Down: d.down(a.ID),
+		Holder: d.ledger.Holder, Log: d.appLog}
+}
+
+// work lets the apps work until the world stops.
 func (d *demo) work() {
-	log, err := server.NewLog(d.log, "warn")
-	if err != nil {
-		panic(err) // the level is ours
+	for _, app := range d.apps {
+		d.employ(app)
 	}
-	pace := appsim.Pace{Day: d.hub.Hub.Durations().Day(), Holder: d.ledger.Holder, URL: d.hub.URL, Log: log}
-	for id, app := range d.apps {
-		if id == catalogue.Yours {
-			continue
-		}
-		pace := pace
-		if pace.PushTo, pace.Down = d.pushTo(app.Spec), d.down(id); pace.Down != nil {
-			pace.Patience = downPatience
-		}
-		d.actors.Go(func() { app.Work(d.acting, d.clients[id], pace) })
+}
+
+// employ lets an app work. The visitor's is worked by nobody.
+func (d *demo) employ(app *appsim.App) {
+	if app.Spec.ID != catalogue.Yours {
+		d.actors.Go(func() { app.Work(d.acting) })
 	}
 }
 

@@ -172,17 +172,6 @@ func (w When) columns() (at, day any) {
 	return micros(w.at), day
 }
 
-// whenOf reads what columns gave.
-func whenOf(at sql.NullInt64, day sql.NullString, never bool) (When, error) {
-	w := When{at: instant(at), never: never}
-	if !day.Valid {
-		return w, nil
-	}
-	var err error
-	w.day, err = huanxin.ParseDate(day.String)
-	return w, err
-}
-
 // micros gives a time as the database keeps it; the zero time is NULL.
 func micros(t time.Time) any {
 	if t.IsZero() {
@@ -199,13 +188,3 @@ func instant(n sql.NullInt64) time.Time {
 }
 
 func triWord(t huanxin.Tri) string { return [...]string{huanxin.Yes: "yes", huanxin.No: "no"}[t] }
-
-func triOf(s string) huanxin.Tri {
-	switch s {
-	case "yes":
-		return huanxin.Yes
-	case "no":
-		return huanxin.No
-	}
-	return huanxin.NotKnown
-}

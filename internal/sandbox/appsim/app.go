@@ -1,13 +1,14 @@
-// Package appsim is one internet company of the demo world: accounts in a SQL database of its own, and what it does with the
-// hub's tasks, over the API as anybody does.
+// Package appsim is one internet company of the demo world: accounts in a SQL database of its own, the people who look after them, and
+// beside them the agent that any company would run (package agent), which takes the hub's tasks, decides, acts and answers.
 //
-// What the company knows and what is true are apart. A binding holds what the company knows, and decide reads only that.
+// What the company knows and what is true are apart. A binding holds what the company knows, and the agent's statements read only that.
 // True times of binding are in the tables whose names begin with truth_; the owner of an account is in owner_key. They are
 // read by a review (a person who asks around), by the invented holder who opens a link, and by the checks of Findings.
 package appsim
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	_ "embed"
 	"errors"
@@ -21,56 +22,66 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/agent"
 	"github.com/huanxin-platform/huanxin/internal/sandbox/catalogue"
 	_ "modernc.org/sqlite" // the driver
 )
 
-// App is one app with its database. It is safe for concurrent use, but Work runs once at a time.
+// Format is that of an app's files. Other formats cannot be gone on with: in the first one, apps kept their tasks among the accounts.
+const Format = 2
+
+// App is one app with its database and its agent. It is safe for concurrent use, but Work runs once at a time.
 type App struct {
 	Spec catalogue.App
 
-	path       string
-	highValue  bool
-	hold       time.Duration
-	restoreFor time.Duration
+	o             Options
+	path, state   string // of the accounts, and of the agent's own
+	highValue     bool
+	authorization string // that pushes must show; another one each time the app is opened
+	configure     func(*agent.Config)
+	desk          desk
 
 	opening sync.Mutex
-	db      *sql.DB // nil until the first use
+	db      *sql.DB      // nil until the first use
+	agent   *agent.Agent // the same
 
-	endpoint   atomic.Pointer[http.Handler]         // of pushes, while the app works
-	down       atomic.Pointer[func(time.Time) bool] // nil: never
-	unverified atomic.Int64
-	polled     atomic.Int64
-	came       atomic.Int64 // by push
+	endpoint atomic.Pointer[http.Handler] // of pushes, while the app works
+	polled   atomic.Int64
+	came     atomic.Int64 // by push
 }
 
-// Open gives the app whose database is, or will be, DIR/ID.db. hold and restore are the service's, divided by the demo's
-// speed. The file is opened when it is first used, and closed while nobody uses it: 239 apps share a process.
-func Open(dir string, spec catalogue.App, hold, restore time.Duration) (*App, error) {
+// Open gives the app whose database is, or will be, DIR/ID.db; its agent's state lies beside it, in DIR/ID.agent. Files are opened when
+// they are first used, and closed while nobody uses them: 239 apps share a process.
+func Open(dir string, spec catalogue.App, o Options) (*App, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	path, err := filepath.Abs(filepath.Join(dir, spec.ID+".db"))
+	path, err := filepath.Abs(filepath.Join(dir, spec.ID))
 	if err != nil {
 		return nil, err
 	}
 	party := huanxin.Party{Class: spec.Class}
-	return &App{Spec: spec, path: path, highValue: party.HighValue(), hold: hold, restoreFor: restore}, nil
+	return &App{Spec: spec, o: o.withDefaults(), path: path + ".db", state: path + ".agent", highValue: party.HighValue(),
+		authorization: "Bearer " + rand.Text(), desk: newDesk()}, nil
 }
 
 // Path names the database file, for who wants to look.
 func (a *App) Path() string { return a.path }
 
-// Close closes the database. Using the app afterwards opens it again.
+// Close closes the database and the agent, which must not work. Using the app afterwards opens them again.
 func (a *App) Close() error {
 	a.opening.Lock()
 	defer a.opening.Unlock()
-	if a.db == nil {
-		return nil
+	var errs []error
+	if a.agent != nil {
+		errs = append(errs, a.agent.Close())
+		a.agent = nil
 	}
-	err := a.db.Close()
-	a.db = nil
-	return err
+	if a.db != nil {
+		errs = append(errs, a.db.Close())
+		a.db = nil
+	}
+	return errors.Join(errs...)
 }
 
 //go:embed schema.sql
@@ -84,6 +95,11 @@ const idle = 5 * time.Second
 func (a *App) open(ctx context.Context) (*sql.DB, error) {
 	a.opening.Lock()
 	defer a.opening.Unlock()
+	return a.openDB(ctx)
+}
+
+// openDB is open for who holds a.opening.
+func (a *App) openDB(ctx context.Context) (*sql.DB, error) {
 	if a.db != nil {
 		return a.db, nil
 	}
@@ -148,3 +164,6 @@ func rows[T any](ctx context.Context, q query, scan func(*sql.Rows) (T, error), 
 	}
 	return out, r.Err()
 }
+
+// now is the time as exactly as the database keeps it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

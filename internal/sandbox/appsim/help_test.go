@@ -2,9 +2,13 @@ package appsim
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +16,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/agent"
 	"github.com/huanxin-platform/huanxin/client"
 	"github.com/huanxin-platform/huanxin/hubtest"
 	"github.com/huanxin-platform/huanxin/internal/sandbox/catalogue"
@@ -26,73 +31,143 @@ var (
 	former = today.Add(-900 * day)
 )
 
-// office is one app with a real hub, a carrier, and holders who are called like their numbers.
+// office is one app at work with a real hub, a carrier, and holders who are called like their numbers. Its people do nothing by themselves:
+// see people.
 type office struct {
 	t       *testing.T
 	hub     *hubtest.Hub
 	carrier *client.Client
 	dir     string
 	spec    catalogue.App
-	hold    time.Duration
+	o       Options
+	timings func(*agent.Config)
 	faults  *faults
-	pushTo  string
-	outage  func(time.Time) bool
-	*worker
+	*App
+	stop func()
 
 	numbers int
 }
 
+// shortHold is how long an unbinding of high value is held, unless an office is held.
+const shortHold = 50 * time.Millisecond
+
 func newOffice(t *testing.T, change ...func(*office)) *office {
 	t.Helper()
-	o := &office{t: t, hub: hubtest.Start(t, hubtest.Speed(2000)), dir: t.TempDir(), hold: 50 * time.Millisecond, faults: &faults{}, // a day: 43 s
+	o := &office{t: t, hub: hubtest.Start(t, hubtest.Speed(2000)), dir: t.TempDir(), faults: &faults{}, // a day: 43 s
 		spec: catalogue.App{ID: "chat", Class: "social", Behaviour: catalogue.Quick,
 			Kinds: []huanxin.TaskKind{huanxin.Unbind, huanxin.StopContact, huanxin.ClearLabel, huanxin.LiftRestriction}}}
+	o.o = Options{Speed: float64(24 * time.Hour / shortHold), Day: 24 * time.Hour, Relist: time.Hour, NonsenseRelist: 20 * time.Millisecond,
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Holder: func(n huanxin.Number, _ time.Time) string { return holder(n) }}
 	for _, f := range change {
 		f(o)
+	}
+	o.timings = func(c *agent.Config) { // an hour, divided by the speed
+		c.Timings.Restore, c.Timings.LookAgain = agent.Duration(float64(time.Hour)*o.o.Speed), agent.Duration(float64(time.Hour)*o.o.Speed)
+		c.Timings.Restore = max(c.Timings.Restore, agent.Duration(72*time.Hour))
+		c.Timings.Keep = c.Timings.Restore
 	}
 	o.carrier = o.hub.Carrier("cmcc")
 	o.hub.App(o.spec.ID, hubtest.Class(o.spec.Class), hubtest.Kinds(o.spec.Kinds...), hubtest.Domains(o.spec.Domain()))
 	o.faults.next = o.hub.HTTP().Transport
+	o.o.URL, o.o.Secret, o.o.HTTP = o.hub.URL, o.hub.Credentials(o.spec.ID).Secret, &http.Client{Transport: o.faults}
+	o.open()
+	t.Cleanup(func() { o.must(o.App.Close()) })
+	return o
+}
+
+// working is an office that works, and has its stream.
+func working(t *testing.T, change ...func(*office)) *office {
+	t.Helper()
+	o := newOffice(t, change...)
 	o.start()
 	return o
 }
 
-// behaves makes the app behave so.
+// behaves makes the app behave so, with days that are short to it and its people.
 func behaves(b catalogue.Behaviour) func(*office) {
-	return func(o *office) { o.spec.Behaviour = b }
+	return func(o *office) { o.spec.Behaviour, o.o.Day = b, 30*time.Millisecond }
 }
 
 // class puts the app into a class.
 func class(c string) func(*office) { return func(o *office) { o.spec.Class = c } }
 
 // held makes unbindings at a high-value app final after an hour, or when holdIsOver says so.
-func held(o *office) { o.spec.Class, o.hold = "payment", time.Hour }
+func held(o *office) { o.spec.Class, o.o.Speed = "payment", 24 }
 
-// holdIsOver makes it an hour later.
-func (o *office) holdIsOver() {
+// holdIsOver makes it an hour later for a task.
+func (o *office) holdIsOver(task string) {
 	o.t.Helper()
-	o.exec(`UPDATE verdicts SET stopped_at = stopped_at - 3600000000`)
-	o.exec(`UPDATE tasks SET next_at = next_at - 3600000000, seen_at = seen_at - 3600000000`)
-	o.next = time.Now()
+	o.exec(`UPDATE actions SET at = at - 3600000000 WHERE what = 'key_stopped'`)
+	o.execState(`UPDATE bindings SET suspended_at = suspended_at - 3600000000, final_at = final_at - 3600000000`)
+	if err := must(o.openAgent(o.t.Context())).LookAgain(o.t.Context(), task); err != nil && huanxin.KindOf(err) != huanxin.NotFound {
+		o.t.Fatal(err)
+	}
 }
 
-// start opens the app anew on its directory, as after a crash.
+// open opens the app anew on its directory, as after a crash.
+func (o *office) open() {
+	o.t.Helper()
+	if o.App != nil {
+		o.must(o.App.Close())
+	}
+	var err error
+	o.App, err = Open(o.dir, o.spec, o.o)
+	o.must(err)
+	o.App.configure = o.timings
+}
+
+// start lets the app work in the background until the test ends, or stop, and waits until it has its stream.
 func (o *office) start() {
 	o.t.Helper()
-	if o.worker != nil {
-		o.must(o.worker.Close())
+	ctx, cancel := context.WithCancel(o.t.Context())
+	gone := make(chan struct{})
+	app := o.App
+	go func() {
+		defer close(gone)
+		app.Work(ctx)
+	}()
+	o.stop = sync.OnceFunc(func() {
+		cancel()
+		<-gone
+	})
+	o.t.Cleanup(o.stop)
+	if o.spec.Behaviour != catalogue.Nobody {
+		eventually(o.t, "the app has a stream", func() bool { return len(o.streams()) > 0 })
 	}
-	a, err := Open(o.dir, o.spec, o.hold, time.Hour)
-	o.must(err)
-	o.t.Cleanup(func() { _ = a.Close() })
-	c := o.hub.Credentials(o.spec.ID)
-	o.worker = newWorker(a, client.New(client.Options{URL: o.hub.URL, ID: c.ID, Secret: c.Secret, HTTP: &http.Client{Transport: o.faults}}), o.pace().withDefaults())
-	o.worker.pace.Patience = 0 // see poll
 }
 
-func (o *office) pace() Pace {
-	return Pace{Day: 30 * time.Millisecond, Relist: time.Minute, NonsenseRelist: 20 * time.Millisecond, URL: o.hub.URL, PushTo: o.pushTo, Down: o.outage,
-		Holder: func(n huanxin.Number, _ time.Time) string { return holder(n) }}
+// restart ends the app, and opens it anew at work.
+func (o *office) restart() {
+	o.t.Helper()
+	o.stop()
+	o.open()
+	o.start()
+}
+
+// streams are the app's at the hub that its agent made.
+func (o *office) streams() []client.Stream {
+	o.t.Helper()
+	all, err := o.hub.Client(o.spec.ID).Streams(o.t.Context())
+	o.must(err)
+	return slices.DeleteFunc(all, func(s client.Stream) bool { return !strings.HasPrefix(s.Description, "huanxin agent") })
+}
+
+// people lets people do everything that tasks wait for.
+func (o *office) people() {
+	o.t.Helper()
+	g := must(o.openAgent(o.t.Context()))
+	all := map[string]bool{}
+	for _, w := range must(g.Reviews(o.t.Context())) {
+		all[w.Task] = true
+	}
+	o.must(o.resolve(o.t.Context(), g, all))
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 func holder(n huanxin.Number) string { return "holder of " + n.E164() }
@@ -187,27 +262,6 @@ func bound(truth time.Time, known When) func(*Account) {
 // belongsToTheHolder makes the account the present holder's.
 func belongsToTheHolder(c *Account) { c.Owner = holder(c.Number) }
 
-// poll is one round that begins with the task list, of which nothing is left to the feed.
-func (o *office) poll() {
-	o.t.Helper()
-	o.must(o.round(o.t.Context(), true)) // without patience
-}
-
-// work polls until nothing is planned here any more.
-func (o *office) work() {
-	o.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
-		o.poll()
-		if o.next.IsZero() {
-			return
-		}
-		if time.Now().After(end) {
-			o.t.Fatal("the app does not come to an end")
-		}
-		sleep(o.t.Context(), time.Until(o.next))
-	}
-}
-
 // worked gives what became of a task.
 func (o *office) worked(task string) Worked {
 	o.t.Helper()
@@ -218,8 +272,7 @@ func (o *office) worked(task string) Worked {
 			return w
 		}
 	}
-	o.t.Fatal("the app has not seen the task")
-	return Worked{}
+	return Worked{} // it has not seen it
 }
 
 // final reports whether a task was answered for good, and the app knows that the hub has it.
@@ -230,12 +283,16 @@ func (o *office) final(task string) bool {
 	return slices.ContainsFunc(all, func(w Worked) bool { return w.Task == task && w.Phase == "done" && !w.SentAt.IsZero() })
 }
 
-// answered checks a task's answer, and that the hub has it.
+// answered waits until a task has this answer, and the hub has it.
 func (o *office) answered(task, outcome, reason string) {
 	o.t.Helper()
-	w := o.worked(task)
+	var w Worked
+	within(o.t, func() bool {
+		w = o.worked(task)
+		return w.Outcome == outcome && w.Reason == reason && !w.SentAt.IsZero()
+	})
 	if w.Outcome != outcome || w.Reason != reason || w.Refused != "" || w.SentAt.IsZero() {
-		o.t.Errorf("the answer is %s %s, refused %q, sent %v; want %s %s", w.Outcome, w.Reason, w.Refused, w.SentAt, outcome, reason)
+		o.t.Fatalf("the answer is %s %s, refused %q, sent %v; want %s %s", w.Outcome, w.Reason, w.Refused, w.SentAt, outcome, reason)
 	}
 	want := outcome
 	if o, _ := huanxin.ParseOutcome(outcome); o.Final() {
@@ -243,6 +300,16 @@ func (o *office) answered(task, outcome, reason string) {
 	}
 	if got := o.state(task); got != want {
 		o.t.Errorf("at the hub the task is %s, not %s", got, want)
+	}
+}
+
+// closed waits until nothing more is done for a task, for which nothing was unbound and which was not answered.
+func (o *office) closed(task string) {
+	o.t.Helper()
+	var w Worked
+	within(o.t, func() bool { w = o.worked(task); return w.Phase == "closed" })
+	if w.Phase != "closed" || w.Unbound != 0 || w.Outcome != "" {
+		o.t.Errorf("phase %s, unbound %d, answer %q", w.Phase, w.Unbound, w.Outcome)
 	}
 }
 
@@ -254,11 +321,16 @@ func (o *office) state(task string) string {
 	return t.State
 }
 
-// opens checks which accounts a code to the number opens.
+// opens waits until a code to the number opens these accounts and no others.
 func (o *office) opens(n huanxin.Number, want ...string) {
 	o.t.Helper()
-	got, err := o.Opens(o.t.Context(), n)
-	o.must(err)
+	var got []string
+	within(o.t, func() (ok bool) {
+		var err error
+		got, err = o.Opens(o.t.Context(), n)
+		o.must(err)
+		return slices.Equal(got, want)
+	})
 	if strings.Join(got, " ") != strings.Join(want, " ") {
 		o.t.Errorf("the number opens %q, want %q", got, want)
 	}
@@ -274,7 +346,7 @@ func (o *office) clean() {
 	}
 }
 
-// exec changes the database behind the app's back.
+// exec changes the database behind the app's back, and execState the agent's state.
 func (o *office) exec(text string, args ...any) {
 	o.t.Helper()
 	db, err := o.App.open(o.t.Context())
@@ -283,30 +355,31 @@ func (o *office) exec(text string, args ...any) {
 	o.must(err)
 }
 
+func (o *office) execState(text string) {
+	o.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(o.App.state, "agent.db")+"?_pragma=busy_timeout(10000)")
+	o.must(err)
+	_, err = db.ExecContext(o.t.Context(), text)
+	o.must(errors.Join(err, db.Close()))
+}
+
 // eventually waits for what others do.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); sleep(t.Context(), 5*time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("never: " + what)
-		}
+	if !within(t, ok) {
+		t.Fatal("never: " + what)
 	}
 }
 
-// running works in the background until the test ends, or stop.
-func (o *office) running() (stop func()) {
-	ctx, cancel := context.WithCancel(o.t.Context())
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		o.Work(ctx, o.worker.hub, o.pace())
-	}()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		<-gone
-	})
-	o.t.Cleanup(stop)
-	return stop
+// within waits as long as it makes sense, and reports whether it was worth it.
+func within(t *testing.T, ok func() bool) bool {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); sleep(t.Context(), 5*time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // faults is a network on which calls fail.

@@ -9,25 +9,26 @@ import (
 	"strings"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/agent"
 	"github.com/huanxin-platform/huanxin/client"
 )
 
 // nonsense is something that a hub must refuse.
 type nonsense struct {
 	what string
-	say  func(ctx context.Context, w *worker, t client.Task) error // nil: the hub took it
+	say  func(ctx context.Context, b *babbler, t client.Task) error // nil: the hub took it
 }
 
 // answers makes nonsense of a good answer, sent by the batch or singly.
 func answers(what string, spoil func(a *client.Answer)) nonsense {
-	return nonsense{what, func(ctx context.Context, w *worker, t client.Task) error {
+	return nonsense{what, func(ctx context.Context, b *babbler, t client.Task) error {
 		a := client.AnswerTo(t, "kept", "not_in_scope")
 		spoil(&a)
-		if w.babbled%2 == 0 {
-			_, err := w.hub.Answer(ctx, a)
+		if b.said%2 == 0 {
+			_, err := b.hub.Answer(ctx, a)
 			return err
 		}
-		r, err := w.hub.Answers(ctx, []client.Answer{a})
+		r, err := b.hub.Answers(ctx, []client.Answer{a})
 		if err == nil && len(r.Rejected) > 0 {
 			err = huanxin.Errorf(huanxin.Refused, r.Rejected[0].Code, "")
 		}
@@ -37,15 +38,12 @@ func answers(what string, spoil func(a *client.Answer)) nonsense {
 
 // raw sends bytes that no client would.
 func raw(what, body string) nonsense {
-	return nonsense{what, func(ctx context.Context, w *worker, t client.Task) error {
-		if w.pace.URL == "" {
-			return errUnsaid
-		}
-		token, err := w.hub.Token(ctx)
+	return nonsense{what, func(ctx context.Context, b *babbler, t client.Task) error {
+		token, err := b.hub.Token(ctx)
 		if err != nil {
 			return err
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPut, w.pace.URL+"/v1/tasks/"+url.PathEscape(t.ID)+"/answer", strings.NewReader(body))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, b.hub.URL()+"/v1/tasks/"+url.PathEscape(t.ID)+"/answer", strings.NewReader(body))
 		if err != nil {
 			return err
 		}
@@ -66,9 +64,6 @@ func raw(what, body string) nonsense {
 	}}
 }
 
-// errUnsaid is of nonsense that there is no way to send.
-var errUnsaid = errors.New("not sent")
-
 var repertoire = []nonsense{
 	raw("malformed JSON", `{"outcome":"unbound","reason":`),
 	answers("an unknown outcome", func(a *client.Answer) { a.Outcome = "deleted" }),
@@ -88,43 +83,86 @@ var repertoire = []nonsense{
 	answers("nothing", func(a *client.Answer) { a.Outcome, a.Reason = "", "" }),
 }
 
-// babblePerPoll is how much nonsense goes out at most at a poll.
-const babblePerPoll = 4
+// babblePerLook is how much nonsense goes out at most at a look at the task list.
+const babblePerLook = 4
 
-// babble sends nonsense about open tasks, and about one that was answered rightly the contrary. It never sends what the hub
-// might take, so that whatever it takes is a fault of the hub.
-func (w *worker) babble(ctx context.Context, listed []client.Task) error {
-	for i := range min(len(listed), babblePerPoll) {
-		t := listed[(w.babbled+i)%len(listed)]
-		if err := w.utter(ctx, repertoire[w.babbled%len(repertoire)], t); err != nil {
-			return err
+// babbler is the one at the app of nonsense who writes to the hub beside the agent.
+type babbler struct {
+	*App
+	hub  *client.Client
+	said int
+}
+
+// babble looks at the task list now and then, until ctx is done, and sends nonsense about what is there.
+func (a *App) babble(ctx context.Context, g *agent.Agent) {
+	b := &babbler{App: a, hub: a.client()}
+	for sleep(ctx, a.o.NonsenseRelist) {
+		if err := b.look(ctx, g); err != nil && ctx.Err() == nil {
+			a.o.Log.Debug("nonsense could not be said", "app", a.Spec.ID, "error", err)
 		}
-		w.babbled++
 	}
-	final, err := w.tasks(ctx, `phase = 'done' AND sent_at IS NOT NULL AND refused IS NULL
-		AND NOT EXISTS (SELECT 1 FROM nonsense n WHERE n.task = tasks.id AND n.what = ?)`, contrary)
-	if err != nil || len(final) == 0 {
+}
+
+// look sends nonsense about open tasks, and about one that was answered rightly the contrary. It never sends what the hub
+// might take, so that whatever it takes is a fault of the hub.
+func (b *babbler) look(ctx context.Context, g *agent.Agent) error {
+	listed, _, err := b.hub.Tasks(ctx, "", 500)
+	if err != nil {
 		return err
 	}
-	t := final[0]
-	asked := client.Task{ID: t.id, Digest: t.digest}
-	asked.Tenure.ID = t.tenure
-	return w.utter(ctx, answers(contrary, func(a *client.Answer) {
-		if t.reason == a.Reason {
-			a.Reason = "legal_hold"
+	for i := range min(len(listed), babblePerLook) {
+		t := listed[(b.said+i)%len(listed)]
+		if err := b.utter(ctx, repertoire[b.said%len(repertoire)], t); err != nil {
+			return err
 		}
-	}), asked)
+		b.said++
+	}
+	return b.contradict(ctx, g)
+}
+
+// contradict says the contrary of one final answer of which it was not said yet.
+func (b *babbler) contradict(ctx context.Context, g *agent.Agent) error {
+	all, err := g.Records(ctx)
+	if err != nil {
+		return err
+	}
+	db, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		r := &all[i]
+		if r.Phase != "done" || r.Sent.IsZero() || r.Ended != "" {
+			continue
+		}
+		var before bool
+		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM nonsense WHERE task = ? AND what = ?)`, r.Task, contrary).Scan(&before)
+		if err != nil {
+			return err
+		}
+		if before {
+			continue
+		}
+		task, err := b.hub.Task(ctx, r.Task)
+		if err != nil {
+			return err
+		}
+		return b.utter(ctx, answers(contrary, func(a *client.Answer) {
+			if r.Reason == a.Reason {
+				a.Reason = "legal_hold"
+			}
+		}), task)
+	}
+	return nil
 }
 
 const contrary = "the contrary of a final answer"
 
 // utter sends one piece and writes down what the hub said. That the hub cannot be reached is no refusal.
-func (w *worker) utter(ctx context.Context, n nonsense, t client.Task) error {
-	err := w.call(ctx, func(ctx context.Context) error { return n.say(ctx, w, t) })
+func (b *babbler) utter(ctx context.Context, n nonsense, t client.Task) error {
+	err := n.say(ctx, b, t)
 	var e *huanxin.Error
 	switch {
-	case errors.Is(err, errUnsaid):
-		return nil
 	case err == nil:
 	case !errors.As(err, &e), e.Kind == huanxin.Limited, e.Kind == huanxin.Unavailable, e.Kind == huanxin.Unauthenticated, e.Kind == huanxin.Internal:
 		return err
@@ -133,7 +171,7 @@ func (w *worker) utter(ctx context.Context, n nonsense, t client.Task) error {
 	if e != nil {
 		said = e.Code
 	}
-	return w.write(ctx, func(tx *sql.Tx) error {
+	return b.write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO nonsense (task, what, taken, said, at) VALUES (?, ?, ?, ?, ?)`,
 			t.ID, n.what, e == nil, said, micros(now()))
 		return err

@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS accounts (
 	id             TEXT PRIMARY KEY,
 	nickname       TEXT NOT NULL,
 	balance_fen    INTEGER NOT NULL,
-	owner_key      TEXT NOT NULL, -- whose it really is. decide never reads it: see the package comment
+	owner_key      TEXT NOT NULL, -- whose it really is. The agent's statements never read it: see the package comment
 	other_contact  INTEGER NOT NULL,
 	legal_hold     INTEGER NOT NULL,
 	business       INTEGER NOT NULL,
@@ -70,55 +70,17 @@ CREATE TABLE IF NOT EXISTS labels (id TEXT PRIMARY KEY, number INTEGER NOT NULL,
 CREATE TABLE IF NOT EXISTS bans (id TEXT PRIMARY KEY, number INTEGER NOT NULL, since INTEGER NOT NULL, grave INTEGER NOT NULL,
 	removed_at INTEGER, removed_by TEXT) STRICT;
 
--- Tasks that were seen, each with its decision.
-CREATE TABLE IF NOT EXISTS tasks (
-	no         INTEGER PRIMARY KEY,
-	id         TEXT NOT NULL UNIQUE,
-	kind       TEXT NOT NULL,
-	number     INTEGER NOT NULL,
-	tenure     TEXT NOT NULL,
-	started_at INTEGER NOT NULL,
-	origin     TEXT NOT NULL,
-	digest     TEXT NOT NULL,
-	due_at     INTEGER NOT NULL,
-	seen_at    INTEGER NOT NULL,
-	phase      TEXT NOT NULL CHECK (phase IN ('waiting', 'standing', 'done', 'closed')),
-	next_at    INTEGER, -- when there is something to do here
-	reviewed   INTEGER NOT NULL DEFAULT 0, -- a person has looked at the marks
-	outcome    TEXT,
-	reason     TEXT,
-	decided_at INTEGER,
-	sent_at    INTEGER, -- when the hub took that outcome
-	refused    TEXT
-) STRICT;
-CREATE INDEX IF NOT EXISTS tasks_next ON tasks (next_at) WHERE next_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS tasks_unsent ON tasks (no) WHERE outcome IS NOT NULL AND sent_at IS NULL;
-
--- How a task stands with each binding.
-CREATE TABLE IF NOT EXISTS verdicts (
-	task       TEXT NOT NULL,
-	binding    INTEGER NOT NULL REFERENCES bindings,
-	row        INTEGER NOT NULL, -- of the decision table
-	outcome    TEXT NOT NULL,
-	reason     TEXT NOT NULL,
-	stopped_at INTEGER, -- the key was stopped for this task
-	acted_at   INTEGER, -- unbound for this task
-	reviewed   INTEGER NOT NULL DEFAULT 0, -- a person has looked
-	asked      INTEGER NOT NULL DEFAULT 0, -- the holder had the link and the time to use it
-	PRIMARY KEY (task, binding)
-) STRICT, WITHOUT ROWID;
-
--- Everything that was decided and done, in order. Nothing is changed or erased here.
+-- Everything that was done to bindings and marks, and by people, in order: written in the transaction that does it. Nothing is changed or erased here.
 CREATE TABLE IF NOT EXISTS actions (
-	no      INTEGER PRIMARY KEY,
-	task    TEXT NOT NULL,
-	binding INTEGER, -- NULL: of the task as a whole
-	what    TEXT NOT NULL,
-	outcome TEXT NOT NULL DEFAULT '',
-	reason  TEXT NOT NULL DEFAULT '',
-	row     INTEGER NOT NULL DEFAULT 0,
-	at      INTEGER NOT NULL
+	no         INTEGER PRIMARY KEY,
+	task       TEXT NOT NULL,
+	binding    INTEGER, -- NULL: a mark's
+	mark       TEXT NOT NULL DEFAULT '',
+	what       TEXT NOT NULL CHECK (what IN ('key_stopped', 'key_lifted', 'unbound', 'restored', 'removed', 'reviewed', 'confirmed')),
+	started_at INTEGER NOT NULL, -- the tenure's, as the task says
+	at         INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX IF NOT EXISTS actions_task ON actions (task);
 
 -- What was sent that the hub had to refuse.
 CREATE TABLE IF NOT EXISTS nonsense (
@@ -131,15 +93,6 @@ CREATE TABLE IF NOT EXISTS nonsense (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS nonsense_task ON nonsense (task);
 
--- The app's stream at the hub: id is empty until it is made, authorization is what every push must carry. listed: the tasks of
--- before the stream was made are known here.
-CREATE TABLE IF NOT EXISTS stream (
-	only_one      INTEGER PRIMARY KEY CHECK (only_one = 1),
-	id            TEXT NOT NULL,
-	authorization TEXT NOT NULL,
-	listed        INTEGER NOT NULL
-) STRICT;
-
 -- What was heard by the feed, each SET once however often it came, written down before it is acknowledged.
 CREATE TABLE IF NOT EXISTS heard (
 	no      INTEGER PRIMARY KEY,
@@ -151,11 +104,9 @@ CREATE TABLE IF NOT EXISTS heard (
 	pushed  INTEGER NOT NULL,
 	times   INTEGER NOT NULL,
 	at      INTEGER NOT NULL,
-	last_at INTEGER NOT NULL,
-	todo_at INTEGER -- when what follows from it is to be done here; NULL: nothing does, or all was done
+	last_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS heard_todo ON heard (todo_at) WHERE todo_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS heard_txn ON heard (txn);
+CREATE INDEX IF NOT EXISTS heard_task ON heard (task) WHERE task <> '';
 
 -- Numbers whose holder changed or gave them up, as the feed told: what a login page would look at.
 CREATE TABLE IF NOT EXISTS recycled (
@@ -167,11 +118,3 @@ CREATE TABLE IF NOT EXISTS recycled (
 	retracted_at INTEGER -- it was taken back
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS recycled_number ON recycled (number);
-
--- What the app found in its task list and the feed had not told it. It goes when the feed tells it after all.
-CREATE TABLE IF NOT EXISTS untold (
-	task TEXT NOT NULL,
-	type TEXT NOT NULL, -- of the SET that is wanting
-	at   INTEGER NOT NULL,
-	PRIMARY KEY (task, type)
-) STRICT, WITHOUT ROWID;

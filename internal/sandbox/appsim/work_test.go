@@ -1,14 +1,12 @@
 package appsim
 
 import (
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/hubtest"
 	"github.com/huanxin-platform/huanxin/internal/sandbox/catalogue"
 )
@@ -17,7 +15,7 @@ import (
 func fast(o *office) { o.hub = hubtest.Start(o.t, hubtest.Speed(86400)) }
 
 func TestEachBehaviourHasItsTime(t *testing.T) {
-	p := Pace{Day: time.Hour}
+	p := Options{Day: time.Hour}
 	seen, due := today, today.Add(6*time.Hour)
 	for _, c := range []struct {
 		behaviour    catalogue.Behaviour
@@ -36,7 +34,7 @@ func TestEachBehaviourHasItsTime(t *testing.T) {
 	}
 	never := 0
 	for i := range 100 {
-		if p.ready(catalogue.Nonsense, string(rune('a'+i)), seen, due).IsZero() {
+		if p.ready(catalogue.Nonsense, string(rune('a'+i)), seen, due).After(due.AddDate(1, 0, 0)) {
 			never++
 		}
 	}
@@ -48,11 +46,10 @@ func TestEachBehaviourHasItsTime(t *testing.T) {
 func TestAnAppWorksUntilItIsStopped(t *testing.T) {
 	for _, b := range []catalogue.Behaviour{catalogue.Quick, catalogue.Steady, catalogue.Slow} {
 		t.Run(string(b), func(t *testing.T) {
-			o := newOffice(t, behaves(b), class("payment"))
+			o := working(t, behaves(b), class("payment"))
 			n, later := o.number(), o.number()
 			o.account(n)
 			o.account(later, bound(tenure.Add(-400*day), When{}))
-			stop := o.running()
 			_, first := o.ask(n)
 			eventually(t, "the first task is answered", func() bool { return o.final(first) })
 			_, second := o.ask(later)
@@ -60,7 +57,7 @@ func TestAnAppWorksUntilItIsStopped(t *testing.T) {
 				o.clean() // the world looks while the app works
 				return o.final(second)
 			})
-			stop()
+			o.stop()
 			o.answered(first, "unbound", "removed")
 			o.answered(second, "unbound", "removed")
 			o.clean()
@@ -70,11 +67,10 @@ func TestAnAppWorksUntilItIsStopped(t *testing.T) {
 
 func TestALateAppAnswersAfterItWasDueAndIsTaken(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, fast, behaves(catalogue.Late))
+	o := working(t, fast, behaves(catalogue.Late))
 	o.numberOf("reassigned")
 	n := o.number()
 	o.account(n)
-	o.running()
 	_, task := o.ask(n)
 	due, err := o.hub.Client(o.spec.ID).Task(t.Context(), task)
 	o.must(err)
@@ -89,9 +85,9 @@ func TestNobodyWorksForTheDeadAndForTheVisitor(t *testing.T) {
 	for _, b := range []catalogue.Behaviour{catalogue.Dead, catalogue.Nobody} {
 		o := newOffice(t, behaves(b))
 		o.ask(o.number())
-		stop := o.running()
+		o.start()
 		sleep(t.Context(), 100*time.Millisecond)
-		stop()
+		o.stop()
 		if calls := o.faults.count("GET /v1") + o.faults.count("POST /ssf/poll"); calls != 0 {
 			t.Errorf("%s: %d calls", b, calls)
 		}
@@ -108,7 +104,7 @@ func TestNonsenseIsRefusedAndARightAnswerStandsAgainstIt(t *testing.T) {
 			right++
 		}
 	}
-	stop := o.running()
+	o.start()
 	eventually(t, "all of it is said, and what will be is answered", func() bool {
 		all, err := o.Worked(t.Context())
 		o.must(err)
@@ -122,7 +118,7 @@ func TestNonsenseIsRefusedAndARightAnswerStandsAgainstIt(t *testing.T) {
 		o.must(err)
 		return answered == right && sent > 2*len(repertoire)+right
 	})
-	stop()
+	o.stop()
 	if _, taken, err := o.Nonsense(t.Context()); err != nil || taken != 0 {
 		t.Errorf("%d of it was taken, %v", taken, err)
 	}
@@ -133,26 +129,6 @@ func TestNonsenseIsRefusedAndARightAnswerStandsAgainstIt(t *testing.T) {
 	if kinds != len(repertoire) {
 		t.Errorf("%d kinds of nonsense were said, not %d", kinds, len(repertoire))
 	}
-	o.clean()
-}
-
-func TestATaskThatTheHolderAsksForAgainIsAnsweredAgain(t *testing.T) {
-	o := newOffice(t, fast)
-	n := o.number()
-	account := o.account(n, func(c *Account) { c.LastProof = At(tenure.Add(day)) })
-	request, task := o.ask(n)
-	o.work()
-	o.answered(task, "action_required", "confirm_own_account")
-	eventually(t, "the holder may ask again", func() bool {
-		_, err := o.carrier.AskAgain(t.Context(), request, task, "")
-		return err == nil
-	})
-	if got := o.state(task); got != "delivered" {
-		t.Fatalf("the task is %s", got)
-	}
-	o.work()
-	o.answered(task, "action_required", "confirm_own_account")
-	o.opens(n, account)
 	o.clean()
 }
 
@@ -180,10 +156,10 @@ func TestAHubInTroubleIsWaitedFor(t *testing.T) {
 				}
 				return nil, nil
 			}, nil)
-			stop := o.running()
+			o.start()
 			eventually(t, "the task is answered", func() bool { return o.final(task) })
-			stop()
-			if len(fails) != 6 { // the token, the streams, the list, the poll, the task read again, the answers
+			o.stop()
+			if len(fails) != 7 { // the token, the app itself, the streams, the list, the poll, the task read again, the answers
 				t.Errorf("calls: %v", fails)
 			}
 			if w := o.worked(task); w.Unbound != 1 {
@@ -200,54 +176,4 @@ func problem(status int, code string) *http.Response {
 	w.WriteHeader(status)
 	_, _ = w.WriteString(`{"code":"` + code + `","detail":"for a test"}`)
 	return w.Result()
-}
-
-func TestBackoffGrowsAndHeedsTheHub(t *testing.T) {
-	last := time.Duration(0)
-	for n := 1; n < 40; n++ {
-		d := backoff(n, errNetwork)
-		if d < firstBackoff || d > lastBackoff*3/2 || n < 4 && d < last/2 {
-			t.Errorf("after %d failures: %v", n, d)
-		}
-		last = d
-	}
-	if d := backoff(1, errors.Join(&huanxin.Error{RetryAfter: time.Minute})); d < time.Minute {
-		t.Errorf("told to come in a minute: %v", d)
-	}
-}
-
-func TestAnIdleAppLeavesItsDatabaseAlone(t *testing.T) {
-	o := newOffice(t)
-	o.poll() // what a former process left
-	o.must(o.worker.Close())
-	for range 3 {
-		o.poll()
-	}
-	if o.db != nil {
-		t.Error("the database was opened for nothing")
-	}
-	if o.faults.count("GET /v1/tasks") != 4 {
-		t.Error("it did not poll")
-	}
-}
-
-func TestAllTasksAreListedAndAnsweredPageByPage(t *testing.T) {
-	o := newOffice(t)
-	o.page = 5
-	const tasks = 13
-	for range tasks {
-		o.ask(o.number())
-	}
-	o.poll()
-	all, err := o.Worked(t.Context())
-	o.must(err)
-	if len(all) != tasks {
-		t.Errorf("%d tasks were seen, not %d", len(all), tasks)
-	}
-	for _, w := range all {
-		o.answered(w.Task, "not_bound", "none_found")
-	}
-	if o.faults.count("GET /v1/tasks") != 3 || o.faults.count("POST /v1/answers") != 3 {
-		t.Error("it was not done page by page")
-	}
 }
