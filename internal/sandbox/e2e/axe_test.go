@@ -80,7 +80,7 @@ func TestEveryPageServesThoseWhoCannotSeeIt(t *testing.T) {
 		}
 	}
 	signedIn := []string{"/number", "/apps", confirm, "/requests", "/certificate", "/requests/none"}
-	open := []string{"/home", "/sign-in", "/verify", "/former", "/cancelling", "/nothing/at/all", "/sandbox/phone"}
+	open := []string{"/home", "/sign-in", "/verify", "/former", "/cancelling", "/home/nothing", "/sandbox/phone"}
 	everywhere := append(signedIn, open[:5]...)
 	check("zh", everywhere...)
 	b.goes(confirm)
