@@ -115,9 +115,6 @@ func Render(name string, english bool, model any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// tail gives the last four digits of a number.
-func tail(digits string) string { return digits[max(len(digits)-4, 0):] }
-
 // grouped writes a Chinese number as people read it: +86 138 0000 0001.
 func grouped(e164 string) string {
 	if rest, ok := strings.CutPrefix(e164, "+86"); ok && len(rest) == 11 {

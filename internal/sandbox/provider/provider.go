@@ -106,7 +106,6 @@ type request struct {
 	number   huanxin.Number
 	code     string // sent, not given yet
 	sentAt   time.Time
-	tries    int
 	controls time.Time // when control was proved
 	identity bool      // the identity factor was given
 	person   Person
@@ -297,7 +296,7 @@ func (s storage) GetClientByClientID(_ context.Context, id string) (op.Client, e
 	if id != s.p.o.ClientID {
 		return nil, errNotServed
 	}
-	return hub{s.p}, nil
+	return hub(s), nil
 }
 
 func (s storage) AuthorizeClientIDSecret(_ context.Context, id, secret string) error {
@@ -373,6 +372,8 @@ func (h hub) LoginURL(id string) string           { return h.p.o.Path + "/sign-i
 func (h hub) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeBearer }
 func (h hub) IDTokenLifetime() time.Duration      { return 5 * time.Minute }
 func (h hub) DevMode() bool                       { return true } // http on loopback
+
+//lint:ignore ST1003 the library names it so
 func (h hub) RestrictAdditionalIdTokenScopes() func([]string) []string {
 	return func(s []string) []string { return s }
 }
