@@ -63,6 +63,18 @@ func TestTheCommandsOfTheDocumentOnMatchingRun(t *testing.T) {
 	}
 }
 
+func TestTheCommandsOfTheDocumentOnHoldersRun(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "sh", "-e", "-c", "huanxin party add cmcc --kind carrier --name-zh 移动 --name-en Mobile\n"+shellOf(t, "holders.md")+"huanxin party list\n")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "OPENED") || !regexp.MustCompile(`later-app +app +active`).Match(out) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestTheCommandsOfTheDocumentOnTheGuardRun(t *testing.T) {
 	t.Parallel()
 	a, dir := startAsker(t), t.TempDir()

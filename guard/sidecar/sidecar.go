@@ -61,7 +61,9 @@ func Handler(o Options) http.Handler {
 			refuse(w, http.StatusMethodNotAllowed, "method_not_allowed", "POST is wanted")
 		})
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, "not_found", "there is /decide") })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, http.StatusNotFound, "not_found", "there is /decide")
+	})
 	mux.HandleFunc("GET /readyz", s.ready)
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)

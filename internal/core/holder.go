@@ -326,6 +326,9 @@ func (h *Hub) HolderRequest(ctx context.Context, who huanxin.Caller, id string) 
 	}
 	at := now()
 	err := h.store.Read(ctx, func(tx *store.Tx) error {
+		if err := stillHeld(tx, who); err != nil {
+			return err
+		}
 		r, err := h.ownRequest(tx.Request, who, id)
 		if err == nil {
 			out, err = h.holderView(tx, &r, at)
@@ -333,6 +336,15 @@ func (h *Hub) HolderRequest(ctx context.Context, who huanxin.Caller, id string) 
 		return err
 	})
 	return out, err
+}
+
+// stillHeld refuses a holder whose tenure ended since their session was looked at: a page may be watched for minutes.
+func stillHeld(tx *store.Tx, who huanxin.Caller) error {
+	all, err := tx.Standings([]huanxin.Number{who.Holder.Number})
+	if err != nil {
+		return err
+	}
+	return who.Holder.Still(all[who.Holder.Number].Standing)
 }
 
 func (h *Hub) holderView(tx *store.Tx, r *huanxin.Request, at time.Time) (RequestView, error) {
@@ -369,3 +381,6 @@ func (h *Hub) Certify(ctx context.Context, who huanxin.Caller, p huanxin.Certifi
 	})
 	return out, err
 }
+
+// PartyOf gives the carrier that a holder came from.
+func (h *Hub) PartyOf(who huanxin.Caller) *huanxin.Party { return h.party(partyOf(who)) }

@@ -421,7 +421,7 @@ func TestNoNumberOfAHolderIsKeptInTheClear(t *testing.T) {
 	must(t, w.ReportFormerHolder(t.Context(), "r", huanxin.FormerReport{Number: in.Number, Apps: []string{"chat"}, What: huanxin.FormerUsed}))
 	must(t, w.store.Read(t.Context(), func(tx *store.Tx) error {
 		row, found, err := tx.LockSession(s.Caller.Holder.Session)
-		if !found || strings.Contains(fmt.Sprintf("%s %q", row.Sealed, row.Sealed), "3800000001") || string(row.Token) == s.Token {
+		if err != nil || !found || strings.Contains(fmt.Sprintf("%s %q", row.Sealed, row.Sealed), "3800000001") || string(row.Token) == s.Token {
 			t.Errorf("%+v", row)
 		}
 		cases, err := tx.Cases(0, 0, 10)

@@ -249,3 +249,14 @@ func notFound(what string) error {
 func (h *Hub) RecordRefused(ctx context.Context, who huanxin.Caller, action string, err error) {
 	h.recordRefusal(ctx, h.refusalEntry(who, action), err)
 }
+
+// transientBinding ties what a browser keeps during a sign-in to its purpose.
+var transientBinding = []byte("sign-in under way")
+
+// SealTransient seals what a holder's browser keeps while they are at their carrier, OpenTransient opens it again.
+func (h *Hub) SealTransient(plain []byte) []byte { return h.keys.SealBytes(plain, transientBinding) }
+
+// OpenTransient opens what SealTransient sealed; the error says only that it was not.
+func (h *Hub) OpenTransient(sealed []byte) ([]byte, error) {
+	return h.keys.UnsealBytes(sealed, transientBinding)
+}

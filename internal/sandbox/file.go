@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -72,6 +73,9 @@ type SignIn struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
 	Name     string `json:"name"`
+	// Of the carrier's sign-in page: the OpenID provider, and what its real-name step asks for beside the name.
+	Issuer     string `json:"issuer"`
+	IDLastFour string `json:"id_last_four"`
 }
 
 const fileName = "sandbox.json"
@@ -96,7 +100,9 @@ func newFile(w *World, url string, clients []Client, vouchers []Voucher) File {
 		NotSupported: Checkable{Number: w.Named.NotSupported.E164()},
 	}}
 	for i := range w.Visitors {
-		f.Holders = append(f.Holders, holderOf(w.Seed, &w.Visitors[i]))
+		h := holderOf(w.Seed, &w.Visitors[i])
+		h.SignIn.Issuer = issuerOf(url, h.Carrier)
+		f.Holders = append(f.Holders, h)
 	}
 	return f
 }
@@ -108,7 +114,7 @@ func holderOf(seed uint64, s *Story) Holder {
 	return Holder{Number: s.Number.E164(), Carrier: carrierID(s.Carrier), StartedAt: t.From.In(huanxin.China),
 		Origin: t.Origin.String(),
 		SignIn: SignIn{User: "holder-" + strconv.Itoa(s.No-firstVisitor+1), Password: "demo-" + strconv.Itoa(100_000+r.IntN(900_000)),
-			Name: name.Zh}}
+			Name: name.Zh, IDLastFour: fmt.Sprintf("%04d", draws(seed, streamPerson, s.No).IntN(10_000))}}
 }
 
 // writeJSON puts a file in place as a whole, readable by its owner alone, and on stable storage.

@@ -30,11 +30,29 @@ func members(hook string) []huanxin.Party {
 	}
 	for _, a := range catalogue.Apps() {
 		out = append(out, huanxin.Party{ID: a.ID, Kind: huanxin.AppParty, NameZh: a.NameZh, NameEn: a.NameEn, Class: a.Class,
-			Kinds: a.Kinds, Domains: []string{a.Domain()}, Contact: contact(a.ID)})
+			Kinds: a.Kinds, Domains: []string{a.Domain()}, Contact: contact(a.ID), OnePerNumber: onePerNumber[a.Class]})
 	}
 	return append(out,
 		huanxin.Party{ID: regulatorID, Kind: huanxin.RegulatorParty, NameZh: "演示监管", NameEn: "Demo Regulator", Contact: contact(regulatorID)},
 		huanxin.Party{ID: adminID, Kind: huanxin.OperatorParty, NameZh: "演示管理", NameEn: "Demo Admin"})
+}
+
+// onePerNumber are the classes whose apps let one number have one account here.
+var onePerNumber = map[string]bool{"messaging": true, "payment": true, "social": true}
+
+// outsiders are apps that people know and that take no part yet.
+func outsiders() []core.Enrolment {
+	var out []core.Enrolment
+	for _, p := range []huanxin.Party{
+		{ID: "yunshu-notes", NameZh: "云疏笔记", NameEn: "Yunshu Notes", Class: "tools"},
+		{ID: "lanting-fm", NameZh: "兰汀电台", NameEn: "Lanting FM", Class: "music"},
+		{ID: "shanmu-rent", NameZh: "杉木租房", NameEn: "Shanmu Rent", Class: "property"},
+		{ID: "baita-run", NameZh: "白塔跑步", NameEn: "Baita Run", Class: "health"},
+	} {
+		p.Kind, p.NotJoined = huanxin.AppParty, true
+		out = append(out, core.Enrolment{Party: p, Known: func(was huanxin.Party) huanxin.Party { return was }})
+	}
+	return out
 }
 
 // asNow gives what becomes of a party that the registry has already: what the catalogue determines is as the catalogue has it
@@ -42,7 +60,7 @@ func members(hook string) []huanxin.Party {
 // messages went there is told at the new one.
 func asNow(p huanxin.Party) func(huanxin.Party) huanxin.Party {
 	return func(was huanxin.Party) huanxin.Party {
-		was.NameZh, was.NameEn, was.Class, was.Kinds, was.Domains = p.NameZh, p.NameEn, p.Class, p.Kinds, p.Domains
+		was.NameZh, was.NameEn, was.Class, was.Kinds, was.Domains, was.OnePerNumber = p.NameZh, p.NameEn, p.Class, p.Kinds, p.Domains, p.OnePerNumber
 		if isHook(was.Contact.Webhook, p.ID) {
 			was.Contact.Webhook = p.Contact.Webhook
 		}
@@ -79,7 +97,7 @@ func enrol(ctx context.Context, hub *core.Hub, hook string, known File) ([]Clien
 			in[i].Clients = append(in[i].Clients, core.NewClient{ID: v.ClientID, Scopes: voucherScopes, JWKS: keys})
 		}
 	}
-	secrets, err := hub.Enrol(ctx, core.Operator(), in, true)
+	secrets, err := hub.Enrol(ctx, core.Operator(), append(in, outsiders()...), true)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-//go:embed page.html page.css
+//go:embed page.html page.css phone.html
 var pageFiles embed.FS
 
 // The page is parsed once a language: t picks the words.
@@ -64,6 +64,7 @@ func (d *demo) page(hub http.Handler) http.Handler {
 	mux.Handle("/", hub)
 	mux.Handle("POST /v1/requests", d.watch.listen(hub))
 	mux.HandleFunc("GET /{$}", d.startPage)
+	d.signIns(mux)
 	mux.HandleFunc("GET /demo.css", func(w http.ResponseWriter, r *http.Request) {
 		css, err := pageFiles.ReadFile("page.css")
 		if err != nil {

@@ -97,6 +97,8 @@ type demo struct {
 	clients map[string]*client.Client // by party
 	apps    map[string]*appsim.App
 	watch   *watch
+	phones  *phones
+	doors   []door // the carriers' sign-ins
 	outage  outage // with Once; set before the apps work
 
 	log      *os.File
@@ -172,6 +174,8 @@ func (d *demo) open(ctx context.Context) (err error) {
 	listed := d.world.listed()
 	cfg.Checks.Exempt = func(digits uint64) bool { return listed[digits] }
 	cfg.Limits.Shutdown = server.Duration(5 * time.Second)
+	d.phones = newPhones()
+	cfg.Holders.Demo, cfg.Holders.Made = true, d.letIn
 	if d.hub, err = server.Open(ctx, cfg, log); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/auth"
+	"github.com/huanxin-platform/huanxin/internal/auth/signin"
 	"github.com/huanxin-platform/huanxin/internal/core"
 	"github.com/huanxin-platform/huanxin/internal/feed"
 	"go.yaml.in/yaml/v4"
@@ -46,6 +47,7 @@ type Config struct {
 	Service  Service   `yaml:"service"`
 	Checks   Checks    `yaml:"checks"`
 	Feed     Feed      `yaml:"feed"`
+	Holders  Holders   `yaml:"holders"`
 	Calendar []YearCSV `yaml:"calendar"`
 	// Webhooks that contacts register, and the URLs of event streams, must be public https; the sandbox alone takes loopback too.
 	AllowLoopback bool `yaml:"-"`
@@ -133,6 +135,61 @@ func (f *Feed) times() feed.Times {
 	return feed.Times{Redelivery: time.Duration(f.Redelivery), Wait: time.Duration(f.PollWait), WakeUp: time.Duration(f.WakeUp)}
 }
 
+// Holders is where people sign in to their pages. Without a carrier there are none.
+type Holders struct {
+	Carriers []HolderCarrier `yaml:"carriers"`
+	// Made gives the carriers when the hub's URL is known, beside those above. For the sandbox only.
+	Made func(url string) []signin.Carrier `yaml:"-"`
+	// Demo says on every page that the world is invented. For the sandbox only.
+	Demo bool `yaml:"-"`
+}
+
+// HolderCarrier is a carrier's OpenID provider; see docs/holders.md for what it must tell.
+type HolderCarrier struct {
+	// Party is the carrier in the registry.
+	Party string `yaml:"party"`
+	// Issuer is the provider's, https, without a trailing slash.
+	Issuer   string `yaml:"issuer"`
+	ClientID string `yaml:"client_id"`
+	// ClientSecretFile names a file that holds the hub's secret at the provider.
+	ClientSecretFile string `yaml:"client_secret_file"`
+	// IdentityACR is the acr value that stands for the identity factor.
+	IdentityACR string `yaml:"identity_acr"`
+}
+
+// carriers reads the secrets.
+func (h *Holders) carriers(url string) ([]signin.Carrier, error) {
+	var out []signin.Carrier
+	for i, c := range h.Carriers {
+		secret, err := os.ReadFile(c.ClientSecretFile)
+		if err != nil {
+			return nil, fmt.Errorf("holders: carriers[%d]: client_secret_file: %w", i, err)
+		}
+		out = append(out, signin.Carrier{Party: c.Party, Issuer: c.Issuer, ClientID: c.ClientID, Secret: strings.TrimSpace(string(secret)), IdentityACR: c.IdentityACR})
+	}
+	if h.Made != nil {
+		out = append(out, h.Made(url)...)
+	}
+	return out, nil
+}
+
+func (h *Holders) check() error {
+	seen := map[string]bool{}
+	for i, c := range h.Carriers {
+		issuer, err := url.Parse(c.Issuer)
+		switch {
+		case c.Party == "" || seen[c.Party]:
+			return fmt.Errorf("holders: carriers[%d]: party: names a carrier of the registry, each once", i)
+		case err != nil || issuer.Scheme != "https" || issuer.Host == "" || strings.HasSuffix(c.Issuer, "/"):
+			return fmt.Errorf("holders: carriers[%d]: issuer: must be an https URL without a trailing slash", i)
+		case c.ClientID == "" || c.ClientSecretFile == "" || c.IdentityACR == "":
+			return fmt.Errorf("holders: carriers[%d]: client_id, client_secret_file and identity_acr are needed", i)
+		}
+		seen[c.Party] = true
+	}
+	return nil
+}
+
 // YearCSV is one more year of the calendar of working days: a file in the form of the repository's calendars/cn-2026.csv.
 type YearCSV struct {
 	Year int    `yaml:"year"`
@@ -215,6 +272,9 @@ func (c *Config) Check() error {
 	}
 	if s := c.Feed.DefaultSubjects; s != "" && s != "NONE" && s != "ALL" {
 		return fmt.Errorf("feed: default_subjects: %q is not NONE or ALL", s)
+	}
+	if err := c.Holders.check(); err != nil {
+		return err
 	}
 	if err := new(slog.LevelVar).UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("log_level: %q is not debug, info, warn or error", c.LogLevel)

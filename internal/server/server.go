@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin/internal/auth"
+	"github.com/huanxin-platform/huanxin/internal/auth/signin"
 	"github.com/huanxin-platform/huanxin/internal/core"
 	"github.com/huanxin-platform/huanxin/internal/due"
 	"github.com/huanxin-platform/huanxin/internal/feed"
@@ -22,6 +24,7 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/outbound"
 	"github.com/huanxin-platform/huanxin/internal/seal"
 	"github.com/huanxin-platform/huanxin/internal/store"
+	"github.com/huanxin-platform/huanxin/internal/web"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -40,6 +43,7 @@ type Server struct {
 	feed     *feed.Feed
 	api      http.Handler
 	ops      http.Handler
+	pages    *web.Web // nil: holders have none here
 	lock     *os.File // of the data directory
 	listener net.Listener
 	opsLn    net.Listener
@@ -104,8 +108,29 @@ func (s *Server) open(ctx context.Context) (err error) {
 		Times: s.cfg.Feed.times(), Stopping: s.stop})
 	s.api = httpapi.New(httpapi.Options{Hub: s.Hub, Ring: ring, Feed: s.feed, Issuer: s.URL, Log: s.log, Registry: registry,
 		InFlight: s.cfg.Limits.InFlight, Stopping: s.stop})
+	if s.pages, err = s.holderPages(ring, registry); err != nil {
+		return err
+	}
 	s.ops = s.opsHandler(registry)
 	return nil
+}
+
+// holderPages makes the pages of holders; nil where no carrier lets them in.
+func (s *Server) holderPages(ring *auth.KeyRing, registry prometheus.Registerer) (*web.Web, error) {
+	carriers, err := s.cfg.Holders.carriers(s.URL)
+	if err != nil || len(carriers) == 0 {
+		return nil, err
+	}
+	var origins []string
+	for _, c := range carriers {
+		if issuer, err := url.Parse(c.Issuer); err == nil {
+			origins = append(origins, issuer.Scheme+"://"+issuer.Host)
+		}
+	}
+	in := signin.New(signin.Options{Carriers: carriers, RedirectURL: func(party string) string { return s.URL + "/sign-in/" + party + "/callback" },
+		Seal: s.Hub.SealTransient, Open: s.Hub.OpenTransient, Log: s.log})
+	return web.New(web.Options{Hub: s.Hub, SignIn: in, Ring: ring, Issuer: s.URL, Carriers: origins, Log: s.log, Registry: registry, Demo: s.cfg.Holders.Demo,
+		Start: !s.cfg.Holders.Demo, Stopping: s.stop}), nil
 }
 
 // hub opens the database and the keys.
@@ -189,12 +214,20 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // Handler serves everything that shares the main listener.
 func (s *Server) Handler() http.Handler {
-	if s.opsLn != nil {
+	if s.opsLn != nil && s.pages == nil {
 		return s.api
 	}
 	// No ServeMux: it would redirect what the API answers with 404.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := s.api
+		if s.pages != nil && s.pages.Serves(r.URL.Path) {
+			s.pages.ServeHTTP(w, r)
+			return
+		}
+		if s.opsLn != nil {
+			h.ServeHTTP(w, r)
+			return
+		}
 		switch r.URL.Path {
 		case "/metrics", "/healthz", "/readyz":
 			if outsiders := s.cfg.public() && r.URL.Path == "/metrics"; !outsiders && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
