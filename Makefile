@@ -1,5 +1,5 @@
 # Needs Go, make and git. `make test` installs what else it wants (scripts/install-test-needs).
-.PHONY: run example build test check unit bench fuzz fuzz-short faults
+.PHONY: run example build test check unit bench fuzz fuzz-short faults screenshots
 
 FUZZTIME ?= 5m
 
@@ -32,12 +32,18 @@ unit:
 bench:
 	-scripts/install-test-needs peers
 	go run ./bench $(ARGS)
+	go test ./internal/web -run - -bench .
 
 fuzz:
 	scripts/fuzz $(FUZZTIME)
 
 fuzz-short:
 	scripts/fuzz 5s
+
+# Pictures of the holder's pages, as people in the tests see them, to be looked at: in screenshots/.
+screenshots:
+	mkdir -p screenshots
+	HUANXIN_SCREENSHOTS=$(CURDIR)/screenshots go test ./internal/sandbox/e2e -count=1
 
 # Kills the hub at random moments for much longer than `make test` does.
 faults:
