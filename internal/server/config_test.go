@@ -84,6 +84,17 @@ func TestAConfigurationThatIsNotOfTheFormIsRefused(t *testing.T) {
 	}
 }
 
+// withCarrier adds a carrier at which holders sign in, changed.
+func withCarrier(change func(*server.HolderCarrier)) func(*server.Config) {
+	return func(c *server.Config) {
+		h := server.HolderCarrier{Party: "cmcc", Issuer: "https://id.cmcc.example", ClientID: "hub", ClientSecretFile: "secret", IdentityACR: "real-name"}
+		if change != nil {
+			change(&h)
+		}
+		c.Holders.Carriers = append(c.Holders.Carriers, h)
+	}
+}
+
 func TestAConfigurationThatIsNotSafeIsRefusedByItsKey(t *testing.T) {
 	for name, c := range map[string]struct {
 		key    string
@@ -113,6 +124,12 @@ func TestAConfigurationThatIsNotSafeIsRefusedByItsKey(t *testing.T) {
 		"a short slot":                 {"slot", func(c *server.Config) { c.Service.Slot = server.Duration(time.Second) }},
 		"another default":              {"default_subjects", func(c *server.Config) { c.Feed.DefaultSubjects = "SOME" }},
 		"no room for subjects":         {"limits", func(c *server.Config) { c.Limits.StreamSubjects = 0 }},
+		"a carrier without a name":     {"party", withCarrier(func(h *server.HolderCarrier) { h.Party = "" })},
+		"one carrier twice":            {"party", func(c *server.Config) { withCarrier(nil)(c); withCarrier(nil)(c) }},
+		"an issuer in the clear":       {"issuer", withCarrier(func(h *server.HolderCarrier) { h.Issuer = "http://id.cmcc.example" })},
+		"an issuer with a slash":       {"issuer", withCarrier(func(h *server.HolderCarrier) { h.Issuer += "/" })},
+		"no acr for who one is":        {"identity_acr", withCarrier(func(h *server.HolderCarrier) { h.IdentityACR = "" })},
+		"no secret":                    {"client_secret_file", withCarrier(func(h *server.HolderCarrier) { h.ClientSecretFile = "" })},
 		"a speed below 1":              {"speed", func(c *server.Config) { c.Service.Speed = 0.5 }},
 	} {
 		cfg := server.DefaultConfig()
@@ -124,6 +141,7 @@ func TestAConfigurationThatIsNotSafeIsRefusedByItsKey(t *testing.T) {
 	for _, good := range []func(*server.Config){
 		func(c *server.Config) { c.Listen = "[::1]:0" },
 		func(c *server.Config) { c.Listen = "localhost:0" },
+		withCarrier(nil),
 		func(c *server.Config) { c.Feed.DefaultSubjects = "ALL" },
 		func(c *server.Config) { c.Feed.DefaultSubjects = "NONE" },
 		func(c *server.Config) { c.Listen, c.BehindProxy, c.PublicURL = ":8080", true, "https://hub.example" },

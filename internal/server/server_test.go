@@ -71,6 +71,23 @@ func TestTheOperatorsPagesShareALoopbackListener(t *testing.T) {
 }
 
 // plain is an HTTP client whose connections end with the test, before the hub stops.
+func TestHoldersHavePagesWhereACarrierLetsThemIn(t *testing.T) {
+	c := plain(t)
+	wants(t, "without a carrier", get(t, c, running(t, func(*server.Config) {}).URL+"/home"), `404 {"type":"urn:huanxin:problem:not_found"`)
+	secret := file(t, "secret", "s\n")
+	s := running(t, func(cfg *server.Config) {
+		withCarrier(func(h *server.HolderCarrier) { h.ClientSecretFile = secret })(cfg)
+	})
+	wants(t, "the start", get(t, c, s.URL+"/"), "200 <!doctype html>")
+	wants(t, "the pages", get(t, c, s.URL+"/home"), "200 <!doctype html>")
+	wants(t, "a page that is not there", get(t, c, s.URL+"/requests/x/y"), "404 <!doctype html>")
+	wants(t, "the API beside them", get(t, c, s.URL+"/jwks.json"), `200 {"keys":`)
+	wants(t, "what the API does not have", get(t, c, s.URL+"/nothing"), `404 {"type":"urn:huanxin:problem:not_found"`)
+	if _, err := opened(t, withCarrier(func(h *server.HolderCarrier) { h.ClientSecretFile = secret + "x" })); err == nil || !strings.Contains(err.Error(), "client_secret_file") {
+		t.Errorf("without the secret it starts: %v", err)
+	}
+}
+
 func plain(t *testing.T) *http.Client {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)

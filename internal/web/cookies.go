@@ -8,7 +8,7 @@ import (
 	"github.com/huanxin-platform/huanxin"
 )
 
-// The cookies: the session, and what is kept while a holder is at their carrier. Over https their names say that they come from this host alone.
+// The cookies: the session, and what is kept while a holder is at their carrier, of which each way there has one. Over https their names say that they come from this host alone.
 const (
 	sessionCookie   = "holder"
 	transientCookie = "leaving"

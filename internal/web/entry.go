@@ -2,6 +2,8 @@ package web
 
 import (
 	"errors"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -40,15 +42,32 @@ func (v *visit) toSignIn(carrier string, purpose signin.Purpose, back string) er
 	if err != nil {
 		return err
 	}
-	v.setCookie(transientCookie, keep, transientLife)
+	u, err := url.Parse(to)
+	if err != nil {
+		return err
+	}
+	v.setCookie(leaving(u.Query().Get("state")), keep, transientLife)
 	return v.leave(to)
+}
+
+// leaving names the cookie of one way to the carrier and back: two tabs may be under way.
+func leaving(state string) string {
+	return transientCookie + "-" + strings.Map(letters, state[:min(len(state), 8)])
+}
+
+func letters(r rune) rune {
+	if r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+		return r
+	}
+	return -1
 }
 
 // fromCarrier takes who comes back from their carrier: with a new session, or with a fresh proof for the one that they have.
 func (w *Web) fromCarrier(v *visit) error {
 	carrier := v.r.PathValue("carrier")
-	got, err := w.o.SignIn.Return(v.ctx(), carrier, v.cookie(transientCookie), v.r.URL.Query())
-	v.setCookie(transientCookie, "", 0)
+	keep := leaving(v.r.FormValue("state"))
+	got, err := w.o.SignIn.Return(v.ctx(), carrier, v.cookie(keep), v.r.URL.Query())
+	v.setCookie(keep, "", 0)
 	if got.Purpose == signin.StepUp && v.signedIn() {
 		v.on = &MenuItem{Path: "/confirm/" + got.Back, Key: "p-back-confirm"}
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"strings"
+	"time"
 
 	"github.com/huanxin-platform/huanxin"
 )
@@ -74,6 +75,9 @@ func (w *Web) former(v *visit) error {
 	if id == "" {
 		p.Problem, v.status = v.t("former-noapp", p.App), 422
 		return v.show("former", p)
+	}
+	if !w.reports.pass(time.Now()) {
+		return &huanxin.Error{Kind: huanxin.Limited, Code: "busy", Detail: "too many reports at once", RetryAfter: time.Minute}
 	}
 	if err := w.o.Hub.ReportFormerHolder(v.ctx(), v.id, huanxin.FormerReport{Number: n, Apps: []string{id}, What: what}); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -44,6 +45,27 @@ type Web struct {
 	served   *prometheus.CounterVec
 	watchers chan struct{} // places of those who watch
 	photos   chan struct{} // places of pictures that are read
+	reports  throttle      // of former holders, from everybody together
+}
+
+// throttle lets so many through in a minute.
+type throttle struct {
+	lock   sync.Mutex
+	minute int64
+	n      int
+}
+
+// maxReports is how many reports a minute are taken: far more than there are honest ones, and too few to fill a disk with.
+const maxReports = 60
+
+func (t *throttle) pass(now time.Time) bool {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	if minute := now.Unix() / 60; minute != t.minute {
+		t.minute, t.n = minute, 0
+	}
+	t.n++
+	return t.n <= maxReports
 }
 
 // The bounds of what is done at once.

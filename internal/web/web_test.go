@@ -3,6 +3,7 @@ package web_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime/multipart"
@@ -338,6 +339,23 @@ func TestAFormerHolderLearnsNothingOfANumber(t *testing.T) {
 	if w := s.post("/former", "", url.Values{"number": {"13800000001"}, "app": {"没有"}, "what": {"locked_out"}}); w.Code != 422 || !strings.Contains(w.Body.String(), "没有找到叫") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
+}
+
+func TestAFloodOfReportsIsHeldBackWhateverTheNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, "http://127.0.0.1:8080")
+		last := 0
+		for i := range 61 {
+			last = s.post("/former", "", url.Values{"number": {fmt.Sprint(13800000000 + i)}, "app": {"聊聊"}, "what": {"locked_out"}}).Code
+		}
+		if last != 429 {
+			t.Errorf("the 61st report of a minute: %d", last)
+		}
+		time.Sleep(time.Minute)
+		if w := s.post("/former", "", url.Values{"number": {"13800000001"}, "app": {"聊聊"}, "what": {"locked_out"}}); w.Code != 200 {
+			t.Errorf("a minute later: %d", w.Code)
+		}
+	})
 }
 
 func TestACertificateIsCheckedFromItsTextAndBadOnesAreRefused(t *testing.T) {

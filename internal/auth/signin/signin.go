@@ -169,6 +169,16 @@ func (s *SignIn) discover(ctx context.Context, c *carrier) (*oidc.Provider, erro
 	return p, nil
 }
 
+// namesItself reports whether the provider says that its answers bear its issuer (RFC 9207 §3).
+func (c *carrier) namesItself() bool {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	var says struct {
+		Always bool `json:"authorization_response_iss_parameter_supported"`
+	}
+	return c.provider != nil && c.provider.Claims(&says) == nil && says.Always
+}
+
 func errDown(err error) error {
 	return &huanxin.Error{Kind: huanxin.Unavailable, Code: "carrier_down", Detail: "the carrier's sign-in does not answer", RetryAfter: retryAfter, Err: err}
 }
@@ -206,7 +216,7 @@ func (s *SignIn) Return(ctx context.Context, party, keep string, query url.Value
 	}
 	out := Result{Party: party, Back: t.Back, Purpose: t.Purpose}
 	c := s.carriers[party]
-	if iss := query.Get("iss"); iss != "" && iss != c.Issuer { // RFC 9207
+	if iss := query.Get("iss"); iss != "" && iss != c.Issuer || iss == "" && c.namesItself() { // RFC 9207
 		return out, unknown
 	}
 	switch query.Get("error") {
@@ -318,8 +328,11 @@ func (c *claims) fill(out *Result, t *transient, identityACR string) (why string
 		if identityACR == "" || c.ACR != identityACR {
 			return "the acr that was asked for was not met"
 		}
-		// Not before they left: the provider was asked for it then.
+		// The provider was asked for it when they left; what is older than that it cannot have made newer by a text alone.
 		out.Proof.Identity, out.IdentityAt = identityOf(c.AMR), t.At
+		if at.Before(t.At) {
+			out.IdentityAt = at
+		}
 	}
 	return ""
 }

@@ -32,6 +32,7 @@ type op struct {
 	signed    func(claims map[string]any) string
 	discovers int
 	down      bool
+	names     bool // its answers bear its issuer
 }
 
 func newOP(t *testing.T) *op {
@@ -44,7 +45,7 @@ func newOP(t *testing.T) *op {
 			return
 		}
 		o.json(w, map[string]any{"issuer": o.URL, "authorization_endpoint": o.URL + "/authorize", "token_endpoint": o.URL + "/token", "jwks_uri": o.URL + "/keys",
-			"userinfo_endpoint": o.URL + "/userinfo", "id_token_signing_alg_values_supported": []string{"ES256"}})
+			"userinfo_endpoint": o.URL + "/userinfo", "authorization_response_iss_parameter_supported": o.names, "id_token_signing_alg_values_supported": []string{"ES256"}})
 	})
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
 		o.json(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: o.key.Private.Public(), KeyID: o.key.KID, Algorithm: "ES256", Use: "sig"}}})
@@ -235,6 +236,33 @@ func TestAComingBackThatWasNotBegunHereIsRefused(t *testing.T) {
 	}
 	if _, _, err := s.Leave(t.Context(), "nobody", Begin, "/", false); huanxin.KindOf(err) != huanxin.NotFound {
 		t.Errorf("a carrier that is none: %v", err)
+	}
+}
+
+func TestACarrierThatNamesItselfIsHeldToIt(t *testing.T) {
+	o := newOP(t)
+	o.names = true
+	s := o.signIn()
+	keep, back := o.leaves(t, s, Begin)
+	if _, err := s.Return(t.Context(), "cmcc", keep, back); huanxin.CodeOf(err) != "sign_in_unknown" {
+		t.Errorf("without its name: %v", err)
+	}
+	back.Set("iss", o.URL)
+	if _, err := s.Return(t.Context(), "cmcc", keep, back); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnIdentityCheckIsNoNewerThanTheSignInItCameWith(t *testing.T) {
+	o := newOP(t)
+	old := time.Now().Add(-8 * time.Minute).Truncate(time.Second)
+	o.tell = func(c map[string]any) { c["auth_time"] = old.Unix() }
+	s := o.signIn()
+	keep, back := o.leaves(t, s, StepUp)
+	got, err := s.Return(t.Context(), "cmcc", keep, back)
+	must(t, err)
+	if !got.IdentityAt.Equal(old) {
+		t.Errorf("it counts from %v, not %v", got.IdentityAt, old)
 	}
 }
 

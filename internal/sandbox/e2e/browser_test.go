@@ -93,6 +93,12 @@ func (b *browser) clicks(what string) {
 	}
 }
 
+// back presses the browser's back button.
+func (b *browser) back() {
+	b.Helper()
+	b.do(chromedp.NavigateBack())
+}
+
 func (b *browser) ticks(what string) {
 	b.Helper()
 	b.do(chromedp.Click(chromedp.CSS(what)))
