@@ -59,7 +59,7 @@ func (c *Client) Checks(ctx context.Context, checks []Check) (asOf int64, answer
 		AsOf    int64     `json:"as_of"`
 		Results []Checked `json:"results"`
 	}
-	if err := c.callUpTo(ctx, 4096+1024*int64(len(checks)), http.MethodPost, "/v1/checks", jsonBody, body, &out); err != nil {
+	if err := c.callIn(ctx, form{4096 + 1024*int64(len(checks)), refusal}, http.MethodPost, "/v1/checks", jsonBody, body, &out); err != nil {
 		return 0, nil, err
 	}
 	if len(out.Results) != len(checks) {

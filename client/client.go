@@ -117,26 +117,35 @@ func (c *Client) ID() string { return c.o.ID }
 // maxAnswer bounds what is read of an answer: no hub says so much at once.
 const maxAnswer = 64 << 20
 
-// call sends a request and decodes the answer into out, unless that is nil.
-func (c *Client) call(ctx context.Context, method, path string, header http.Header, body io.Reader, out any) error {
-	return c.callUpTo(ctx, maxAnswer, method, path, header, body, out)
+// form is what the answers of some paths have in common: how much of one is read at most, and how a refusal reads.
+type form struct {
+	most    int64
+	refusal func(*http.Response) error
 }
 
-// callUpTo is call with a bound of its own for the answer.
-func (c *Client) callUpTo(ctx context.Context, most int64, method, path string, header http.Header, body io.Reader, out any) error {
+// ours is the form of most paths.
+var ours = form{maxAnswer, refusal}
+
+// call sends a request and decodes the answer into out, unless that is nil.
+func (c *Client) call(ctx context.Context, method, path string, header http.Header, body io.Reader, out any) error {
+	return c.callIn(ctx, ours, method, path, header, body, out)
+}
+
+// callIn is call for an answer of another form.
+func (c *Client) callIn(ctx context.Context, f form, method, path string, header http.Header, body io.Reader, out any) error {
 	resp, err := c.do(ctx, method, path, header, body)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return refusal(resp)
+		return f.refusal(resp)
 	}
 	if out == nil {
 		_, err = io.Copy(io.Discard, resp.Body)
 		return err
 	}
-	return json.NewDecoder(io.LimitReader(resp.Body, most)).Decode(out)
+	return json.NewDecoder(io.LimitReader(resp.Body, f.most)).Decode(out)
 }
 
 func (c *Client) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
@@ -180,13 +189,20 @@ func refusal(resp *http.Response) error {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&p); err != nil || p.Code == "" {
 		p.Code, p.Detail = "unexpected_answer", fmt.Sprintf("the hub answered with status %d", resp.StatusCode)
 	}
-	e := &huanxin.Error{Kind: kindOfStatus[resp.StatusCode], Code: p.Code, Detail: p.Detail, Reason: p.Reason}
+	e := refused(resp, p.Code, p.Detail)
+	e.Reason = p.Reason
 	if e.Kind == huanxin.Internal && p.ID != "" {
 		e.Err = errors.New("request " + p.ID)
 	}
 	for _, f := range p.Errors {
 		e.Fields = append(e.Fields, huanxin.FieldError{Field: f.Field, Line: f.Line, Code: f.Code, Detail: f.Detail})
 	}
+	return e
+}
+
+// refused is a refusal as far as its status and header tell of it.
+func refused(resp *http.Response, code, detail string) *huanxin.Error {
+	e := &huanxin.Error{Kind: kindOfStatus[resp.StatusCode], Code: code, Detail: detail}
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
 		e.RetryAfter = time.Duration(s) * time.Second
 	}

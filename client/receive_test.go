@@ -205,6 +205,36 @@ func TestAPollGoesToNobodyButTheHub(t *testing.T) {
 	}
 }
 
+// endless is a JSON string without an end, and counts what is read of it.
+type endless int64
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'a'
+	}
+	if *e == 0 && len(p) > 0 {
+		p[0] = '"'
+	}
+	*e += endless(len(p))
+	return len(p), nil
+}
+
+func (*endless) Close() error { return nil }
+
+func TestAnAnswerWithoutAnEndIsNotReadForGood(t *testing.T) {
+	t.Parallel()
+	s, body := newScripted(t), new(endless)
+	s.script = append(s.script, func(r *http.Request) (*http.Response, error) {
+		a := answer(r, http.StatusOK, "")
+		a.Body = body
+		return a, nil
+	})
+	c := client.New(client.Options{URL: hubURL, ID: "shop", HTTP: &http.Client{Transport: s}})
+	if _, err := c.Poll(t.Context(), polled, client.PollRequest{}); !errors.Is(err, io.ErrUnexpectedEOF) || *body > 65<<20 {
+		t.Errorf("it read %d bytes: %v", *body, err)
+	}
+}
+
 func TestPushesListensToTheHubAlone(t *testing.T) {
 	t.Parallel()
 	const secret = "Bearer of good news"

@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -149,7 +148,7 @@ func (c *Client) ChangeSubjects(ctx context.Context, stream string, add, remove 
 	if err != nil {
 		return out, err
 	}
-	return out, c.inSSFsForm(ctx, http.MethodPost, "/ssf/subjects:batch?"+url.Values{"stream_id": {stream}}.Encode(), ndjsonBody, body, &out)
+	return out, c.callIn(ctx, inSSFsForm, http.MethodPost, "/ssf/subjects:batch?"+url.Values{"stream_id": {stream}}.Encode(), ndjsonBody, body, &out)
 }
 
 // SetError is why a receiver does not take a SET; Err is one of IANA's "Security Event Token Error Codes" (RFC 8935 §2.4).
@@ -226,31 +225,17 @@ const unbindResult = "urn:huanxin:event:unbind-result"
 // manage calls a path of SSF with a document.
 func (c *Client) manage(ctx context.Context, method, path string, in, out any) error {
 	if in == nil {
-		return c.inSSFsForm(ctx, method, path, nil, nil, out)
+		return c.callIn(ctx, inSSFsForm, method, path, nil, nil, out)
 	}
 	body, err := asJSON(in)
 	if err != nil {
 		return err
 	}
-	return c.inSSFsForm(ctx, method, path, jsonBody, body, out)
+	return c.callIn(ctx, inSSFsForm, method, path, jsonBody, body, out)
 }
 
-// inSSFsForm is call for a path of SSF, whose errors have a form of their own.
-func (c *Client) inSSFsForm(ctx context.Context, method, path string, header http.Header, body io.Reader, out any) error {
-	resp, err := c.do(ctx, method, path, header, body)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return ssfRefusal(resp)
-	}
-	if out == nil {
-		_, err = io.Copy(io.Discard, resp.Body)
-		return err
-	}
-	return json.NewDecoder(resp.Body).Decode(out)
-}
+// inSSFsForm is the form of SSF's paths, whose errors are not problem documents.
+var inSSFsForm = form{maxAnswer, ssfRefusal}
 
 // ssfRefusal reads an error in SSF's form.
 func ssfRefusal(resp *http.Response) error {
@@ -258,9 +243,5 @@ func ssfRefusal(resp *http.Response) error {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e); err != nil || e.Err == "" {
 		e = SetError{"unexpected_answer", fmt.Sprintf("the hub answered with status %d", resp.StatusCode)}
 	}
-	out := &huanxin.Error{Kind: kindOfStatus[resp.StatusCode], Code: e.Err, Detail: e.Description}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
-		out.RetryAfter = time.Duration(s) * time.Second
-	}
-	return out
+	return refused(resp, e.Err, e.Description)
 }
