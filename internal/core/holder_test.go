@@ -243,6 +243,24 @@ func TestASessionIsTurnedAndAStolenTokenEndsIt(t *testing.T) {
 	})
 }
 
+// The thief is the busy one: by the time the holder comes back, their token was replaced twice. It must end the thief's session all the same.
+func TestAStolenSessionEndsWhenItsHolderComesBackHoweverLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sqliteFile(t))
+		holders := w.signIn(signedIn(w.reassigned(1))).Token
+		thiefs := holders
+		for range 3 {
+			time.Sleep(6 * time.Minute)
+			if s := w.opens(thiefs); s.Token != "" {
+				thiefs = s.Token
+			}
+			w.opens(thiefs)
+		}
+		w.shut(holders, "session_ended")
+		w.shut(thiefs, "no_session")
+	})
+}
+
 func TestSigningOutEndsOneSessionOrAllOfTheTenure(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		in := w.reassigned(1)

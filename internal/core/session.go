@@ -37,10 +37,20 @@ func holderCaller(h huanxin.Holder, requestID string) huanxin.Caller {
 	return huanxin.Caller{Holder: &h, Client: holderClient, RequestID: requestID}
 }
 
-// newToken gives a token of a session and what is kept of it: it has 130 bits of chance, so that its hash needs no key.
-func newToken() (token string, hash []byte) {
-	token = rand.Text()
+// newToken gives a token of a session and what is kept of it: it has 130 bits of chance, so that its hash needs no key. It begins with the
+// session's id, so that one that was replaced long ago still leads to the session that it ends.
+func (h *Hub) newToken(session int64) (token string, hash []byte) {
+	token = h.keys.ID(seal.SessionID, session) + rand.Text()
 	return token, tokenHash(token)
+}
+
+// sessionOf gives the session that a token is or was of.
+func (h *Hub) sessionOf(token string) (int64, bool) {
+	size := len(token) - len(rand.Text())
+	if size < 0 {
+		return 0, false
+	}
+	return h.keys.ParseID(seal.SessionID, token[:size])
 }
 
 func tokenHash(token string) []byte {
@@ -88,7 +98,7 @@ func (h *Hub) SignIn(ctx context.Context, requestID string, in SignedIn) (Holder
 		if who.Session, err = tx.NextSession(); err != nil {
 			return err
 		}
-		token, hash := newToken()
+		token, hash := h.newToken(who.Session)
 		row := store.SessionRow{Session: huanxin.Session{Token: hash, TurnedAt: now, CreatedAt: now, SeenAt: now}, Holder: who,
 			Sealed: h.keys.Seal(in.Number, sessionBinding(who.Session))}
 		entry.Detail = detail(map[string]any{"tenure": h.keys.ID(seal.TenureID, int64(who.Tenure)), "control": in.Proof.Control.String()})
@@ -110,7 +120,8 @@ func errSessionEnded() error {
 // HolderSession gives the session that a token opens. The error is Unauthenticated: no_session, session_ended (its time is up, or a token was shown
 // that was replaced long ago: somebody else has it) or tenure_ended (rule 14). Now and then the session has a new token.
 func (h *Hub) HolderSession(ctx context.Context, requestID, token string) (HolderSession, error) {
-	if token == "" || len(token) > 64 {
+	id, ok := h.sessionOf(token)
+	if !ok {
 		return HolderSession{}, errNoSession()
 	}
 	hash := tokenHash(token)
@@ -119,7 +130,7 @@ func (h *Hub) HolderSession(ctx context.Context, requestID, token string) (Holde
 	var standing huanxin.Standing
 	at := now()
 	err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
-		if row, found, err = tx.Session(hash); err != nil || !found {
+		if row, found, err = tx.Session(id); err != nil || !found {
 			return err
 		}
 		if row.Holder.Number, err = h.keys.Unseal(row.Sealed, sessionBinding(row.Holder.Session)); err != nil {
@@ -158,13 +169,16 @@ func (h *Hub) turnSession(ctx context.Context, who huanxin.Caller, hash []byte) 
 	err := h.store.Write(ctx, func(tx *store.Tx) error {
 		out.Token = ""
 		row, found, err := tx.LockSession(who.Holder.Session)
-		if err != nil || !found {
+		if err != nil {
 			return err
+		}
+		if !found { // signed out since
+			return errSessionEnded()
 		}
 		at := now()
 		switch row.Show(hash, at) {
 		case huanxin.SessionIssue:
-			out.Token, row.Next = newToken()
+			out.Token, row.Next = h.newToken(row.Holder.Session)
 			row.IssuedAt = at
 		case huanxin.SessionConfirm:
 			row.Before, row.Token, row.Next, row.TurnedAt = row.Token, row.Next, nil, at
@@ -207,7 +221,7 @@ func (h *Hub) StepUp(ctx context.Context, who huanxin.Caller, in SignedIn) (Hold
 		if in.Proof.Identity == 0 { // control alone: what was given before stays
 			fresh.Proof.Identity, fresh.IdentityAt = row.Holder.Proof.Identity, row.Holder.IdentityAt
 		}
-		token, hash := newToken()
+		token, hash := h.newToken(row.Holder.Session)
 		row.Before, row.Token, row.Next, row.TurnedAt, row.SeenAt = row.Token, hash, nil, now, now
 		row.Holder.Proof, row.Holder.IdentityAt = fresh.Proof, fresh.IdentityAt
 		fresh.Session, fresh.StartedAt, fresh.Origin = row.Holder.Session, row.Holder.StartedAt, row.Holder.Origin

@@ -19,6 +19,7 @@ const (
 	MessageID IDKind = 'm'
 	StreamID  IDKind = 'f'
 	DraftID   IDKind = 'd'
+	SessionID IDKind = 'h'
 	setID     IDKind = 'j' // see SETID
 )
 
@@ -36,6 +37,7 @@ var prefixes = [256]string{
 	MessageID: "msg_",
 	StreamID:  "st_",
 	DraftID:   "drf_",
+	SessionID: "ses_",
 }
 
 // Prefix gives what every id of the kind begins with.

@@ -29,18 +29,16 @@ func (t *Tx) InsertSession(s SessionRow) error {
 	return err
 }
 
-// Session finds a session by the hash of a token that it has or had last; found is false where there is none.
-func (t *Tx) Session(token []byte) (s SessionRow, found bool, err error) {
-	return t.session("token = $1 OR next = $1 OR before = $1", token)
-}
+// Session gives a session; found is false where there is none.
+func (t *Tx) Session(id int64) (s SessionRow, found bool, err error) { return t.session("id = $1", id) }
 
 // LockSession gives a session, and nobody else changes it until the transaction ends.
 func (t *Tx) LockSession(id int64) (s SessionRow, found bool, err error) {
 	return t.session("id = $1 {lock}", id)
 }
 
-func (t *Tx) session(where string, arg any) (s SessionRow, found bool, err error) {
-	err = t.queryAll("SELECT "+sessionColumns+" FROM holder_sessions WHERE "+where, []any{arg}, func(r scanner) error {
+func (t *Tx) session(where string, id int64) (s SessionRow, found bool, err error) {
+	err = t.queryAll("SELECT "+sessionColumns+" FROM holder_sessions WHERE "+where, []any{id}, func(r scanner) error {
 		var turned, issued, created, seen, started, verified, identified int64
 		h := &s.Holder
 		err := r.Scan(&h.Session, &s.Token, &s.Next, &s.Before, &turned, &issued, &created, &seen, &s.Sealed, &h.Tenure, &h.Carrier, &started, &h.Origin,
