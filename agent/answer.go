@@ -16,14 +16,21 @@ func (a *Agent) answer(ctx context.Context) error {
 		if err != nil || len(unsent) == 0 {
 			return err
 		}
-		send := a.sendBatch
-		if a.cfg.AnswerSETs {
-			send = a.sendSETs
-		}
-		if err := send(ctx, unsent); err != nil {
+		if err := a.send(ctx, unsent); err != nil {
 			return err
 		}
 	}
+}
+
+// send gives the hub the answers to tasks, in one request or as SETs, and notes which it took.
+func (a *Agent) send(ctx context.Context, tasks []*task) error {
+	switch {
+	case len(tasks) == 0:
+		return nil
+	case a.cfg.AnswerSETs:
+		return a.sendSETs(ctx, tasks)
+	}
+	return a.sendBatch(ctx, tasks)
 }
 
 func (a *Agent) sendBatch(ctx context.Context, tasks []*task) error {

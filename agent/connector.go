@@ -46,6 +46,10 @@ type order struct {
 	// still decides once more, within the transaction, by what the database says there; nil facts: it is not there any more.
 	// For restore it is given every binding of the number.
 	still func(all []Facts) bool
+
+	// What became of it. After an error nothing was done, unless the effect is uncertain.
+	effect effect
+	err    error
 }
 
 // judge says why an order is not to be done, by what is there now; 0: it is.
@@ -73,8 +77,8 @@ const (
 type connector interface {
 	// find gives the bindings of each want, or why they cannot be told. It answers for all of them at once.
 	find(ctx context.Context, wants []*want) []found
-	// act does one order in one transaction. After an error nothing was done, unless the effect is uncertain.
-	act(ctx context.Context, o *order) (effect, error)
+	// act does one order after another, until next has none: each in one transaction. did is told of each whose end is known.
+	act(ctx context.Context, next func() *order, did func(*order))
 	// can reports whether the company said how to do something.
 	can(d deed) bool
 	// atOnce is how many acts may be under way.
@@ -92,6 +96,14 @@ type connector interface {
 type found struct {
 	facts []Facts
 	err   error
+}
+
+// inTurn is act by a way of doing one order.
+func inTurn(next func() *order, did func(*order), act func(*order) (effect, error)) {
+	for o := next(); o != nil; o = next() {
+		o.effect, o.err = act(o)
+		did(o)
+	}
 }
 
 var (

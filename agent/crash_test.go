@@ -169,12 +169,13 @@ type commitInDoubt struct {
 	left int
 }
 
-func (c *commitInDoubt) act(ctx context.Context, o *order) (effect, error) {
-	e, err := c.connector.act(ctx, o)
-	if c.left--; err == nil && c.left >= 0 {
-		return uncertain, errors.New("the connection was lost")
-	}
-	return e, err
+func (c *commitInDoubt) act(ctx context.Context, next func() *order, did func(*order)) {
+	c.connector.act(ctx, next, func(o *order) {
+		if c.left--; o.err == nil && c.left >= 0 {
+			o.effect, o.err = uncertain, errors.New("the connection was lost")
+		}
+		did(o)
+	})
 }
 
 func TestACommitInDoubtIsNeitherRepeatedNorLost(t *testing.T) {

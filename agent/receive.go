@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -365,25 +366,30 @@ func (a *Agent) missing(ctx context.Context, listed map[string]bool, began time.
 	if err != nil {
 		return err
 	}
-	var told []notice
-	for _, id := range here {
-		if listed[id] {
-			continue
-		}
-		found, err := a.state.tasks(ctx, `id = ?`, id)
-		if err != nil || len(found) == 0 {
-			return err
-		}
-		t := found[0]
-		why, err := a.readTask(ctx, t)
+	here = slices.DeleteFunc(here, func(id string) bool { return listed[id] })
+	for some := range slices.Chunk(here, batchSize) {
+		list, err := json.Marshal(some)
 		if err != nil {
 			return err
 		}
-		if why != "" {
-			told = append(told, notice{id: t.task, ended: why})
+		tasks, err := a.state.tasks(ctx, `id IN (SELECT value FROM json_each(?))`, string(list))
+		if err != nil {
+			return err
+		}
+		var told []notice
+		for i, s := range a.readTasks(ctx, tasks) {
+			if s.err != nil {
+				return s.err
+			}
+			if s.ended != "" {
+				told = append(told, notice{id: tasks[i].task, ended: s.ended})
+			}
+		}
+		if err := a.takeIn(ctx, nil, told); err != nil {
+			return err
 		}
 	}
-	return a.takeIn(ctx, nil, told)
+	return nil
 }
 
 // refused notes SETs that were refused.

@@ -193,7 +193,7 @@ func (a *Agent) restoreNow(ctx context.Context, o *RestoreOrder) ([]Restored, er
 		return nil, err
 	}
 	r.intend()
-	if err := a.state.save(ctx, tasks, nil, now); err != nil {
+	if err := a.state.saveIntents(ctx, r.todo); err != nil {
 		return nil, err
 	}
 	a.at("intended")
@@ -206,7 +206,7 @@ func (a *Agent) restoreNow(ctx context.Context, o *RestoreOrder) ([]Restored, er
 	for i := range said {
 		said[i].settle(r.todo)
 	}
-	return said, a.state.save(ctx, tasks, nil, now)
+	return said, a.state.save(ctx, tasks, now)
 }
 
 // settle says what became of the order that a binding got.

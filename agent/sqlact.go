@@ -8,13 +8,18 @@ import (
 	"github.com/huanxin-platform/huanxin"
 )
 
-// act does an order in one transaction: the binding is read there and judged again, then the statements run, each within its rows.
-func (c *sqlConnector) act(ctx context.Context, o *order) (effect, error) {
+func (c *sqlConnector) act(ctx context.Context, next func() *order, did func(*order)) {
+	if c.d.pipelined {
+		(&lane{c: c, did: did}).act(ctx, next)
+		return
+	}
+	inTurn(next, did, func(o *order) (effect, error) { return c.actAlone(ctx, o) })
+}
+
+// actAlone does an order in one transaction: the binding is read there and judged again, then the statements run, each within its rows.
+func (c *sqlConnector) actAlone(ctx context.Context, o *order) (effect, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	if c.d.pipelined {
-		return c.actPipelined(ctx, o)
-	}
 	tx, err := c.db.BeginTx(ctx, nil)
 	if err != nil {
 		return 0, fmt.Errorf("sql: %w", c.redact(&statement{name: "begin"}, err))

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -97,102 +96,4 @@ func pgColumns(rows pgx.Rows) []column {
 		}
 	}
 	return cols
-}
-
-// actPipelined is act on PostgreSQL in three exchanges: the transaction begins with the look at the binding, the statements go together,
-// and the commit goes when their rows are known.
-func (c *sqlConnector) actPipelined(ctx context.Context, o *order) (e effect, err error) {
-	conn, err := c.db.Conn(ctx)
-	if err != nil {
-		return 0, c.redact(&statement{name: "begin"}, err)
-	}
-	defer func() { _ = conn.Close() }()
-	_ = conn.Raw(func(d any) error {
-		pg := d.(*stdlib.Conn).Conn()
-		if e, err = c.actOn(ctx, pg, o); e == acted {
-			return nil
-		}
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
-		defer cancel()
-		if _, rollback := pg.Exec(end, "ROLLBACK"); rollback != nil || e == uncertain {
-			return driver.ErrBadConn // and the server rolls back
-		}
-		return nil
-	})
-	return e, err
-}
-
-func (c *sqlConnector) actOn(ctx context.Context, pg *pgx.Conn, o *order) (effect, error) {
-	var begin pgx.Batch
-	begin.Queue("BEGIN")
-	s := c.lookAgain(o)
-	if o.still != nil {
-		begin.Queue(s.text, c.args(s.prepared, o.want, o, o.now)...)
-	}
-	all, err := c.begin(pg.SendBatch(ctx, &begin), o, s)
-	if err != nil {
-		return 0, err
-	}
-	if o.still != nil {
-		if e := o.judge(all); e != 0 {
-			return e, nil
-		}
-	}
-	list := c.statements(o)
-	var deeds pgx.Batch
-	for _, s := range list {
-		deeds.Queue(s.text, c.args(s.prepared, o.want, o, o.now)...)
-	}
-	e, err := c.rows(pg.SendBatch(ctx, &deeds), list)
-	if e != 0 || err != nil {
-		return e, err
-	}
-	tag, err := pg.Exec(ctx, "COMMIT")
-	if err != nil {
-		return uncertain, c.redact(&statement{name: "commit"}, err)
-	}
-	if tag.String() != "COMMIT" {
-		return 0, c.redact(&statement{name: "commit"}, errors.New("rolled back"))
-	}
-	return acted, nil
-}
-
-// begin reads what the first exchange gave.
-func (c *sqlConnector) begin(r pgx.BatchResults, o *order, s *statement) (all []Facts, err error) {
-	if _, err = r.Exec(); err == nil && o.still != nil {
-		var rows pgx.Rows
-		if rows, err = r.Query(); err == nil {
-			all, err = c.readRows(rows, s)
-			rows.Close()
-			if e := rows.Err(); e != nil {
-				err = c.redact(s, e)
-			}
-		} else {
-			err = c.redact(s, err)
-		}
-	}
-	if e := r.Close(); err == nil && e != nil {
-		err = c.redact(s, e)
-	}
-	return all, err
-}
-
-// rows makes sure that no statement touched more rows than it may.
-func (c *sqlConnector) rows(r pgx.BatchResults, list []*statement) (e effect, err error) {
-	for _, s := range list {
-		tag, fails := r.Exec()
-		switch n := tag.RowsAffected(); {
-		case err != nil || e != 0: // that is known
-		case fails != nil:
-			err = c.redact(s, fails)
-		case n > s.rows:
-			err = tooManyRows(s, n)
-		case n == 0 && s.first:
-			e = gone
-		}
-	}
-	if fails := r.Close(); err == nil && e == 0 && fails != nil {
-		err = c.redact(list[len(list)-1], fails)
-	}
-	return e, err
 }

@@ -159,7 +159,10 @@ type task struct {
 	retracted     time.Time
 	news          int64
 	bindings      []*binding
+	counts        []string // of decisions, which are not on storage yet
 }
+
+func (t *task) count(what string) { t.counts = append(t.counts, what) }
 
 // binding is how a task stands with one binding.
 type binding struct {

@@ -154,16 +154,37 @@ func (n *notice) note(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	return err
 }
 
-// save writes down how tasks stand, with their bindings that changed, and counts decisions.
-func (s *state) save(ctx context.Context, tasks []*task, counts map[string]int, now time.Time) error {
+// saveIntents writes down what is about to be done.
+func (s *state) saveIntents(ctx context.Context, todo []*todo) error {
+	if len(todo) == 0 {
+		return nil
+	}
+	return s.write(ctx, func(tx *sql.Tx) error {
+		put, err := tx.PrepareContext(ctx, putBinding)
+		if err != nil {
+			return err
+		}
+		defer put.Close()
+		counts := map[string]int{}
+		for _, o := range todo {
+			if err := s.putBindings(ctx, put, o.t, counts); err != nil {
+				return err
+			}
+		}
+		return count(ctx, tx, counts)
+	})
+}
+
+// save writes down how tasks stand, with their bindings that changed, and counts decisions. An answer that is not the one on storage has
+// not been sent; what was told of a task meanwhile is worked next.
+func (s *state) save(ctx context.Context, tasks []*task, now time.Time) error {
 	if len(tasks) == 0 {
 		return nil
 	}
 	return s.write(ctx, func(tx *sql.Tx) error {
-		// What was told of a task meanwhile is worked next.
 		update, err := tx.PrepareContext(ctx, `UPDATE tasks SET phase = ?1, next_at = iif(news = ?2, ?3, ?4), tries = ?5, problem = ?6, outcome = ?7,
-			reason = ?8, decided_at = ?9, sent_at = iif(news = ?2, ?10, NULL), ended = iif(ended = '', ?11, ended),
-			erase_at = iif(news = ?2, ?12, NULL) WHERE no = ?13`)
+			reason = ?8, decided_at = ?9, sent_at = iif(news = ?2 AND decided_at IS ?9, sent_at, NULL), ended = iif(ended = '', ?10, ended),
+			erase_at = iif(news = ?2, ?11, NULL) WHERE no = ?12`)
 		if err != nil {
 			return err
 		}
@@ -173,22 +194,35 @@ func (s *state) save(ctx context.Context, tasks []*task, counts map[string]int, 
 			return err
 		}
 		defer put.Close()
+		counts := map[string]int{}
 		for _, t := range tasks {
 			if _, err := update.ExecContext(ctx, t.phase, t.news, micros(t.next), micros(now), t.tries, t.problem, word(t.answer.Outcome),
-				word(t.answer.Reason), micros(t.decided), micros(t.sent), t.ended, micros(t.eraseAt()), t.no); err != nil {
+				word(t.answer.Reason), micros(t.decided), t.ended, micros(t.eraseAt()), t.no); err != nil {
 				return err
 			}
-			for _, b := range t.bindings {
-				if !b.dirty || b.decided.IsZero() { // one that was only seen is none of the task's
-					continue
-				}
-				if err := s.putBinding(ctx, put, t.no, b); err != nil {
-					return err
-				}
+			if err := s.putBindings(ctx, put, t, counts); err != nil {
+				return err
 			}
 		}
 		return count(ctx, tx, counts)
 	})
+}
+
+// putBindings writes a task's bindings that changed.
+func (s *state) putBindings(ctx context.Context, put *sql.Stmt, t *task, counts map[string]int) error {
+	for _, what := range t.counts {
+		counts[what]++
+	}
+	t.counts = nil
+	for _, b := range t.bindings {
+		if !b.dirty || b.decided.IsZero() { // one that was only seen is none of the task's
+			continue
+		}
+		if err := s.putBinding(ctx, put, t.no, b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // eraseAt is when a task's number is no longer needed: it is ended, and nothing can be restored any more.
@@ -239,14 +273,22 @@ func count(ctx context.Context, tx *sql.Tx, counts map[string]int) error {
 
 // sent notes which answers the hub took, and which it refused: those are for people to look at, or say that the task has ended.
 func (s *state) sentAnswers(ctx context.Context, tasks []*task, refused map[int]string, now time.Time) error {
+	answers := make([][2]int64, len(tasks))
+	for i, t := range tasks {
+		answers[i] = [2]int64{t.no, t.decided.UnixMicro()}
+	}
+	list, err := json.Marshal(answers)
+	if err != nil {
+		return err
+	}
 	return s.write(ctx, func(tx *sql.Tx) error {
+		// An answer that was decided since then is another one.
+		if _, err := tx.ExecContext(ctx, `UPDATE tasks SET sent_at = ?1 FROM json_each(?2) j WHERE no = j.value->>0 AND decided_at = j.value->>1`,
+			micros(now), string(list)); err != nil {
+			return err
+		}
 		counts := map[string]int{}
 		for i, t := range tasks {
-			// An answer that was decided since then is another one.
-			_, err := tx.ExecContext(ctx, `UPDATE tasks SET sent_at = ?1 WHERE no = ?2 AND decided_at = ?3`, micros(now), t.no, micros(t.decided))
-			if err != nil {
-				return err
-			}
 			code := refused[i]
 			if code == "" {
 				counts["answered "+word(t.answer.Outcome)]++

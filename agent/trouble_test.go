@@ -333,25 +333,25 @@ func TestAHubThatLiesOrBreaksIsNotBelieved(t *testing.T) {
 			return nil, nil
 		}},
 		"it answers garbage": {before: func(r *http.Request) (*http.Response, error) {
-			if strings.HasPrefix(r.URL.Path, "/v1/tasks/") || r.URL.Path == "/v1/answers" {
+			if rereads(r) || r.URL.Path == "/v1/answers" {
 				return body(r, 200, `garbage`), nil
 			}
 			return nil, nil
 		}},
 		"it knows another state": {before: func(r *http.Request) (*http.Response, error) {
-			if strings.HasPrefix(r.URL.Path, "/v1/tasks/") {
-				return body(r, 200, `{"id":"x","state":"melted"}`), nil
+			if rereads(r) {
+				return body(r, 200, `{"tasks":[{"id":"`+r.URL.Query().Get("ids")+`","state":"melted"}]}`), nil
 			}
 			return nil, nil
 		}},
 		"it fails": {before: func(r *http.Request) (*http.Response, error) {
-			if r.URL.Path != "/oauth2/token" && r.URL.Path != "/v1/apps/self" && r.URL.Path != "/v1/tasks" {
+			if r.URL.Path != "/oauth2/token" && r.URL.Path != "/v1/apps/self" && (r.URL.Path != "/v1/tasks" || rereads(r)) {
 				return body(r, 500, ``), nil
 			}
 			return nil, nil
 		}},
 		"it hangs": {before: func(r *http.Request) (*http.Response, error) {
-			if strings.HasPrefix(r.URL.Path, "/v1/tasks/") {
+			if rereads(r) {
 				<-r.Context().Done()
 				return nil, context.Cause(r.Context())
 			}
@@ -497,4 +497,9 @@ func TestAKindThatIsNotWorkedIsNotInScope(t *testing.T) {
 	task := o.ask(o.number(), huanxin.ClearLabel)
 	o.work()
 	o.answered(task, "kept", "not_in_scope")
+}
+
+// rereads reports whether a request reads tasks again.
+func rereads(r *http.Request) bool {
+	return r.URL.Path == "/v1/tasks" && r.URL.Query().Has("ids") || strings.HasPrefix(r.URL.Path, "/v1/tasks/")
 }

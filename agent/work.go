@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
-	"github.com/huanxin-platform/huanxin/client"
 )
 
 // batchSize is how many tasks are worked together, and how many answers go in one request.
@@ -21,23 +22,15 @@ func (a *Agent) Work(ctx context.Context) (next time.Time, err error) {
 	if err := a.obey(ctx); err != nil {
 		return time.Time{}, err
 	}
-	for {
-		n, err := a.workBatch(ctx)
-		var held *heldError
-		if errors.As(err, &held) {
-			a.about.setHeld(held.Why)
-			err = a.answer(ctx) // what was done is answered all the same
-			return a.now().Add(time.Second), err
-		}
-		if err != nil {
-			return time.Time{}, errors.Join(err, a.answer(ctx))
-		}
-		if err := a.answer(ctx); err != nil {
-			return time.Time{}, err
-		}
-		if n < batchSize {
-			break
-		}
+	err = a.workAll(ctx)
+	var held *heldError
+	if errors.As(err, &held) {
+		a.about.setHeld(held.Why)
+		err = a.answer(ctx) // what was done is answered all the same
+		return a.now().Add(time.Second), err
+	}
+	if err = errors.Join(err, a.answer(ctx)); err != nil {
+		return time.Time{}, err
 	}
 	if err := a.state.erase(ctx, a.now(), time.Duration(a.cfg.Timings.Keep)); err != nil {
 		return time.Time{}, err
@@ -46,6 +39,46 @@ func (a *Agent) Work(ctx context.Context) (next time.Time, err error) {
 	return a.state.nextAt(ctx)
 }
 
+// workAll works what is due. While a batch is worked, the one before is answered; who calls answers what is left.
+func (a *Agent) workAll(ctx context.Context) error {
+	var earlier errand
+	for {
+		tasks, err := a.workBatch(ctx)
+		if err := errors.Join(err, earlier.wait()); err != nil || len(tasks) < batchSize {
+			return err
+		}
+		earlier = a.answerLater(ctx, slices.DeleteFunc(tasks, earlier.covers))
+	}
+}
+
+// errand answers tasks while others are worked.
+type errand struct {
+	ended chan error          // nil: there is none
+	tasks map[int64]time.Time // by no: when the answer was decided that is sent
+}
+
+func (a *Agent) answerLater(ctx context.Context, tasks []*task) errand {
+	tasks = slices.DeleteFunc(tasks, func(t *task) bool { return t.answer.Outcome == 0 || !t.sent.IsZero() })
+	e := errand{ended: make(chan error, 1), tasks: make(map[int64]time.Time, len(tasks))}
+	for _, t := range tasks {
+		e.tasks[t.no] = t.decided
+	}
+	go func() { e.ended <- a.send(ctx, tasks) }()
+	return e
+}
+
+func (e *errand) wait() error {
+	if e.ended == nil {
+		return nil
+	}
+	err := <-e.ended
+	e.ended = nil
+	return err
+}
+
+// covers reports whether a task's answer was sent since it was read from the state.
+func (e *errand) covers(t *task) bool { return e.tasks[t.no].Equal(t.decided) && !t.decided.IsZero() }
+
 // round is one batch of tasks on its way.
 type round struct {
 	a     *Agent
@@ -53,12 +86,11 @@ type round struct {
 	now   time.Time
 	// todo are orders in the order of the tasks.
 	todo   []*todo
-	counts map[string]int
 	unsure map[*task]bool // it may be told later whether it may be restored
 }
 
 func (a *Agent) newRound(tasks []*task, now time.Time) *round {
-	return &round{a: a, tasks: tasks, now: now, counts: map[string]int{}, unsure: map[*task]bool{}}
+	return &round{a: a, tasks: tasks, now: now, unsure: map[*task]bool{}}
 }
 
 // todo is an order, and what became of it.
@@ -67,41 +99,38 @@ type todo struct {
 	t      *task
 	b      *binding
 	before bool // it was intended before this round: it may have been done
-	effect effect
-	err    error
 }
 
-// workBatch works tasks that are due and says how many there were.
-func (a *Agent) workBatch(ctx context.Context) (int, error) {
+// workBatch works tasks that are due, and gives them.
+func (a *Agent) workBatch(ctx context.Context) ([]*task, error) {
 	now := a.now()
 	tasks, err := a.state.tasks(ctx, `next_at <= ? ORDER BY next_at, no LIMIT ?`, now.UnixMicro(), batchSize)
 	if err != nil || len(tasks) == 0 {
-		return 0, err
+		return nil, err
 	}
 	if err := a.mayAct(ctx); err != nil {
-		return 0, err
+		return nil, err
 	}
 	a.about.setHeld("")
 	r := a.newRound(tasks, now)
 	if err := r.consider(ctx); err != nil {
-		return 0, err
+		return nil, err
 	}
 	r.readAgain(ctx)
 	a.at("read again")
 	r.intend()
-	if err := a.state.save(ctx, tasks, r.counts, now); err != nil {
-		return 0, err
+	if err := a.state.saveIntents(ctx, r.todo); err != nil {
+		return nil, err
 	}
 	a.at("intended")
 	r.act(ctx)
 	a.at("acted")
 	r.settle()
-	r.counts = map[string]int{}
-	if err := a.state.save(ctx, tasks, r.counts, now); err != nil {
-		return 0, err
+	if err := a.state.save(ctx, tasks, now); err != nil {
+		return nil, err
 	}
 	a.at("noted")
-	return len(tasks), r.trouble()
+	return tasks, r.trouble()
 }
 
 // trouble gives an error where a whole round came to nothing, so that the next one waits.
@@ -135,7 +164,7 @@ func (r *round) consider(ctx context.Context) error {
 		}
 		t.recognise(r.a, f.facts)
 		if t.retracted.IsZero() && t.phase <= standing {
-			t.judge(r.now, r.counts)
+			t.judge(r.now)
 		}
 	}
 	r.a.at("found")
@@ -188,7 +217,7 @@ func (t *task) recognise(a *Agent, facts []Facts) {
 }
 
 // judge decides about every binding that was not acted upon.
-func (t *task) judge(now time.Time, counts map[string]int) {
+func (t *task) judge(now time.Time) {
 	for _, b := range t.bindings {
 		d := decision{Verdict: huanxin.Verdict{Outcome: huanxin.NotBound, Reason: huanxin.AlreadyCleared}} // others took it off
 		switch {
@@ -198,11 +227,11 @@ func (t *task) judge(now time.Time, counts map[string]int) {
 			d = t.decide(&b.facts, b.finding)
 		}
 		if b.decided.IsZero() && d.row > 0 {
-			counts[fmt.Sprintf("row %d", d.row)]++
+			t.count(fmt.Sprintf("row %d", d.row))
 		}
 		if d != b.decision {
 			b.decision, b.decided, b.dirty = d, now, true
-			counts[fmt.Sprintf("decided %s %s", d.Outcome, d.Reason)]++
+			t.count(fmt.Sprintf("decided %s %s", d.Outcome, d.Reason))
 		}
 	}
 }
@@ -229,63 +258,6 @@ func (r *round) orders(t *task) (out []*todo) {
 		}
 	}
 	return out
-}
-
-// readAgain reads the tasks again for which something is to be done to accounts, right before it is.
-func (r *round) readAgain(ctx context.Context) {
-	var ask []*task
-	for _, t := range r.tasks {
-		if t.problem != "" || t.phase > standing && t.retracted.IsZero() {
-			continue
-		}
-		if !t.retracted.IsZero() {
-			r.considerRestoring(ctx, t)
-			continue
-		}
-		for _, o := range r.orders(t) {
-			if o.deed != resume {
-				ask = append(ask, t)
-				break
-			}
-		}
-	}
-	each(len(ask), 8, func(i int) {
-		why, err := r.a.readTask(ctx, ask[i])
-		if err != nil {
-			ask[i].failed(err)
-		} else if why != "" {
-			ask[i].ended = why
-		}
-	})
-	for _, t := range r.tasks {
-		if t.problem == "" && t.phase <= standing && t.retracted.IsZero() {
-			r.todo = append(r.todo, r.orders(t)...)
-		}
-	}
-}
-
-// readTask reads a task again and says why nothing may be done for it: cancelled, aborted, stale, answered by others.
-func (a *Agent) readTask(ctx context.Context, t *task) (why string, err error) {
-	var again client.Task
-	err = a.call(ctx, func(ctx context.Context) (err error) {
-		again, err = a.hub.Task(ctx, t.task)
-		return err
-	})
-	state, unknown := huanxin.ParseTaskState(again.State)
-	switch {
-	case huanxin.KindOf(err) == huanxin.NotFound:
-		return "not_found", nil
-	case err != nil:
-		return "", err
-	case unknown != nil:
-		return "", huanxin.Errorf(huanxin.Unavailable, "unexpected_answer", "the hub knows a state that this program does not")
-	case again.Tenure.ID != t.tenure || again.Digest != t.digest || again.Number != t.number.E164() || again.Kind != t.kindWord ||
-		!again.Tenure.StartedAt.Equal(t.started) || again.Tenure.Origin != t.origin:
-		return "stale", nil
-	case !state.Open() && state != huanxin.TaskExpired:
-		return again.State, nil
-	}
-	return "", nil
 }
 
 // intend notes what is about to be done.
@@ -316,15 +288,22 @@ func (r *round) intend() {
 
 // act does the orders: each in a transaction of its own, several at once.
 func (r *round) act(ctx context.Context) {
-	each(len(r.todo), r.a.conn.atOnce(), func(i int) {
-		o := r.todo[i]
-		if err := r.a.held(); err != nil {
-			o.err = err
-			return
+	var taken atomic.Int64
+	next := func() *order {
+		for {
+			i := int(taken.Add(1)) - 1
+			if i >= len(r.todo) {
+				return nil
+			}
+			o := &r.todo[i].order
+			if o.err = r.a.held(); o.err == nil {
+				return o
+			}
 		}
-		o.effect, o.err = r.a.conn.act(ctx, &o.order)
-		r.a.at("did " + deedWords[o.deed])
-	})
+	}
+	did := func(o *order) { r.a.at("did " + deedWords[o.deed]) }
+	lanes := min(len(r.todo), r.a.conn.atOnce())
+	each(lanes, lanes, func(int) { r.a.conn.act(ctx, next, did) })
 }
 
 // each calls f for 0 up to n, at most so many at once.

@@ -170,6 +170,18 @@ func (h *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *standIn) list(w http.ResponseWriter, r *http.Request) {
+	if ids := r.FormValue("ids"); ids != "" {
+		b := []byte(`{"tasks":[`)
+		for n, id := range strings.Split(ids, ",") {
+			i, _ := strconv.Atoi(strings.TrimPrefix(id, "task_"))
+			if n > 0 {
+				b = append(b, ',')
+			}
+			b = h.task(b, i)
+		}
+		_, _ = w.Write(append(b, `]}`...))
+		return
+	}
 	next := 0
 	if after := r.FormValue("after"); after != "" {
 		next, _ = strconv.Atoi(strings.TrimPrefix(after, "task_"))

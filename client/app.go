@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -42,6 +43,19 @@ func (c *Client) Tasks(ctx context.Context, after string, limit int) ([]Task, st
 func (c *Client) Task(ctx context.Context, id string) (t Task, err error) {
 	err = c.call(ctx, http.MethodGet, "/v1/tasks/"+url.PathEscape(id), nil, nil, &t)
 	return t, err
+}
+
+// MaxReads is how many tasks can be read again at once.
+const MaxReads = 100
+
+// TasksByID reads tasks again, as an app does right before acting: those that there are, whatever their states, in the order of at most
+// MaxReads ids.
+func (c *Client) TasksByID(ctx context.Context, ids []string) ([]Task, error) {
+	var page struct {
+		Tasks []Task `json:"tasks"`
+	}
+	err := c.call(ctx, http.MethodGet, "/v1/tasks?"+url.Values{"ids": {strings.Join(ids, ",")}}.Encode(), nil, nil, &page)
+	return page.Tasks, err
 }
 
 // Answer is an app's answer to a task, whose tenure id and digest it sends back.

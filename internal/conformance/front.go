@@ -122,6 +122,14 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case isTask && r.Method == http.MethodGet:
 		f.ear.hear(func() { f.ear.reads[task] = append(f.ear.reads[task], time.Now()) })
 		f.hub.ServeHTTP(w, r)
+	case path == "/v1/tasks" && r.Method == http.MethodGet && r.URL.Query().Has("ids"):
+		for id := range strings.SplitSeq(r.URL.Query().Get("ids"), ",") {
+			f.ear.hear(func() {
+				f.ear.strays[id]++
+				f.ear.reads[id] = append(f.ear.reads[id], time.Now())
+			})
+		}
+		f.hub.ServeHTTP(w, r)
 	case path == "/v1/tasks" && r.Method == http.MethodGet:
 		f.list(w, r)
 	case path == "/v1/answers" && r.Method == http.MethodPost:

@@ -86,37 +86,72 @@ func (h *Hub) deliver(ctx context.Context, app *huanxin.Party, tasks []store.Ope
 
 // Task gives one of the app's tasks, whatever its state, and marks it as delivered.
 func (h *Hub) Task(ctx context.Context, who huanxin.Caller, id string) (AppTask, error) {
+	all, err := h.TasksByID(ctx, who, []string{id})
+	if err == nil && len(all) == 0 {
+		err = notFound("task")
+	}
+	if err != nil {
+		return AppTask{}, err
+	}
+	return all[0], nil
+}
+
+// MaxReads bounds how many tasks are read at once by their ids.
+const MaxReads = 100
+
+// TasksByID gives those of the app's tasks that there are, in the order of the ids, whatever their states, and marks them as delivered. An
+// id of none of the app's tasks is left out.
+func (h *Hub) TasksByID(ctx context.Context, who huanxin.Caller, ids []string) ([]AppTask, error) {
 	if err := who.May(huanxin.AppParty, huanxin.ScopeTasksWork); err != nil {
 		h.recordRefusal(ctx, h.refusalEntry(who, "task.read"), err)
-		return AppTask{}, err
+		return nil, err
 	}
-	no, ok := h.keys.ParseID(seal.TaskID, id)
-	if !ok {
-		return AppTask{}, notFound("task")
+	if len(ids) > MaxReads {
+		return nil, huanxin.BadField("ids", "out_of_range", "at most 100 tasks are read at once")
 	}
-	var row store.TaskRow
-	err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
-		var found bool
-		row, found, err = tx.Task(huanxin.TaskID(no))
-		if err == nil && (!found || row.App != who.Party.No) {
-			return notFound("task")
+	var nos []huanxin.TaskID
+	for _, id := range ids {
+		if no, ok := h.keys.ParseID(seal.TaskID, id); ok {
+			nos = append(nos, huanxin.TaskID(no))
 		}
+	}
+	if len(nos) == 0 {
+		return nil, nil
+	}
+	var found map[huanxin.TaskID]store.TaskRow
+	if err := h.store.Read(ctx, func(tx *store.Tx) (err error) {
+		found, err = tx.LookUpTasks(nos)
 		return err
-	})
-	if err != nil {
-		return AppTask{}, err
+	}); err != nil {
+		return nil, err
 	}
-	out, err := h.deliver(ctx, who.Party, []store.OpenTask{row.Open()}, row.State == huanxin.TaskQueued, func(tx *store.Tx) error { return tx.Deliver([]huanxin.TaskID{row.ID}) })
-	if err != nil {
-		return AppTask{}, err
-	}
-	if !row.EndedAt.IsZero() { // an answered task too: the app learns here that it is over
-		out[0].State = huanxin.TaskAborted
-		if row.Cancelled {
-			out[0].State = huanxin.TaskCancelled
+	var rows []store.TaskRow
+	var open []store.OpenTask
+	var queued []huanxin.TaskID
+	for _, no := range nos {
+		row, ok := found[no]
+		if !ok || row.App != who.Party.No {
+			continue
+		}
+		rows, open = append(rows, row), append(open, row.Open())
+		if row.State == huanxin.TaskQueued {
+			queued = append(queued, no)
 		}
 	}
-	return out[0], nil
+	out, err := h.deliver(ctx, who.Party, open, len(queued) > 0, func(tx *store.Tx) error { return tx.Deliver(queued) })
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		if rows[i].EndedAt.IsZero() {
+			continue
+		}
+		out[i].State = huanxin.TaskAborted // an answered task too: the app learns here that it is over
+		if rows[i].Cancelled {
+			out[i].State = huanxin.TaskCancelled
+		}
+	}
+	return out, nil
 }
 
 // TaskAnswer is an app's answer to one task. It sends back the tenure and the digest that the task came with, which binds

@@ -36,6 +36,8 @@ func badTaskLists(s *stage) []bad {
 		list("after a request", "after", "after="+s.mine.ID),
 		list("after a forged id", "after", "after=task_00000000000000000000000000"),
 		list("after a number", "after", "after=%2B8613800138000"),
+		list("too many ids", "ids", "ids="+strings.Repeat(s.shop.ID+",", 100)+s.shop.ID),
+		list("ids and a limit", "ids", "limit=5&ids="+s.shop.ID),
 	}
 }
 

@@ -140,6 +140,15 @@ func (t *Tx) TasksOfRequest(id huanxin.RequestID) ([]TaskRow, error) {
 
 // TasksByID gives those of the tasks that exist, and nobody else changes them until the transaction ends.
 func (t *Tx) TasksByID(ids []huanxin.TaskID) (map[huanxin.TaskID]TaskRow, error) {
+	return t.tasksByID(ids, t.lockInOrder("t", "id"))
+}
+
+// LookUpTasks gives those of the tasks that exist, as they stand.
+func (t *Tx) LookUpTasks(ids []huanxin.TaskID) (map[huanxin.TaskID]TaskRow, error) {
+	return t.tasksByID(ids, "")
+}
+
+func (t *Tx) tasksByID(ids []huanxin.TaskID, lock string) (map[huanxin.TaskID]TaskRow, error) {
 	out := make(map[huanxin.TaskID]TaskRow, len(ids))
 	if len(ids) == 0 {
 		return out, nil
@@ -150,7 +159,7 @@ func (t *Tx) TasksByID(ids []huanxin.TaskID) (map[huanxin.TaskID]TaskRow, error)
 	}
 	slices.Sort(list)
 	var rows []TaskRow
-	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.id = r.id {join} requests q ON q.id = t.request `+t.lockInOrder("t", "id"), nil,
+	err := t.queryEach("SELECT "+taskColumns+` FROM {rows} {join} tasks t ON t.id = r.id {join} requests q ON q.id = t.request `+lock, nil,
 		func(r scanner) error {
 			k, err := scanTask(r)
 			rows = append(rows, k)

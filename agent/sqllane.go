@@ -1,0 +1,232 @@
+package agent
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// lane does orders one after another on a connection to PostgreSQL. Each has its own transaction, and waits for as little as can be: the
+// end of the one before travels with its beginning, with the look at its binding, and with the first of its statements, which is undone
+// should the look say no. What goes beside the first, notices and ends of sessions, is sent when the look has said yes.
+type lane struct {
+	c   *sqlConnector
+	did func(*order)
+
+	pg *pgx.Conn
+	// end is how the transaction that is open ends; "": none is open. open is the order whose commit it is.
+	end  string
+	open *order
+}
+
+const (
+	commit   = "COMMIT"
+	rollback = "ROLLBACK"
+	idle     = 'I' // the state of a connection with no transaction
+)
+
+// act does orders until next has none.
+func (l *lane) act(ctx context.Context, next func() *order) {
+	for o := next(); o != nil; {
+		conn, err := l.c.db.Conn(ctx)
+		if err != nil {
+			o.err = l.c.redact(&statement{name: "begin"}, err)
+			l.did(o)
+			o = next()
+			continue
+		}
+		o = l.actOn(ctx, conn, o, next)
+	}
+}
+
+// actOn does orders on one connection for as long as it is good, and gives the order that it came to.
+func (l *lane) actOn(ctx context.Context, conn *sql.Conn, o *order, next func() *order) (rest *order) {
+	defer func() { _ = conn.Close() }()
+	_ = conn.Raw(func(d any) error {
+		pg, ok := d.(*stdlib.Conn)
+		if !ok {
+			o.err, rest = l.c.redact(&statement{name: "begin"}, errors.New("not pgx")), nil
+			l.did(o)
+			return nil
+		}
+		l.pg = pg.Conn()
+		for rest = o; rest != nil; rest = next() {
+			if err := ctx.Err(); err != nil {
+				rest.err = err
+				l.did(rest)
+			} else {
+				l.one(ctx, rest)
+			}
+			if l.pg.IsClosed() {
+				rest = next()
+				return driver.ErrBadConn
+			}
+		}
+		l.finish(ctx)
+		if l.pg.IsClosed() {
+			return driver.ErrBadConn
+		}
+		return nil
+	})
+	l.end, l.open = "", nil
+	return rest
+}
+
+// timed bounds an exchange. What has begun is not left undecided because the agent is to stop.
+func (l *lane) timed(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), l.c.timeout)
+}
+
+// finish ends the transaction that is open.
+func (l *lane) finish(ctx context.Context) {
+	if l.end == "" {
+		return
+	}
+	ctx, cancel := l.timed(ctx)
+	defer cancel()
+	tag, err := l.pg.Exec(ctx, l.end)
+	l.ended(tag, err)
+}
+
+// ended notes what became of the transaction that was open.
+func (l *lane) ended(tag pgconn.CommandTag, err error) {
+	o := l.open
+	l.end, l.open = "", nil
+	if o == nil {
+		return
+	}
+	switch {
+	case err != nil:
+		o.effect, o.err = uncertain, l.c.redact(&statement{name: "commit"}, err)
+	case tag.String() != commit:
+		o.err = l.c.redact(&statement{name: "commit"}, errors.New("rolled back"))
+	default:
+		o.effect = acted
+	}
+	l.did(o)
+}
+
+// one begins an order, and leaves its transaction to be committed, or rolled back, by what comes next.
+func (l *lane) one(ctx context.Context, o *order) {
+	o.effect, o.err = l.begin(ctx, o)
+	if o.effect == 0 && o.err == nil {
+		l.end, l.open = commit, o
+		return
+	}
+	if o.err != nil { // a transaction that failed takes no other statement
+		l.finish(ctx)
+	}
+	l.did(o)
+}
+
+func (l *lane) begin(ctx context.Context, o *order) (effect, error) {
+	ctx, cancel := l.timed(ctx)
+	defer cancel()
+	list := l.c.statements(o)
+	var first []*statement
+	if list[0].first {
+		first, list = list[:1], list[1:]
+	}
+	var batch pgx.Batch
+	if l.end != "" {
+		batch.Queue(l.end)
+	}
+	batch.Queue("BEGIN")
+	look := l.c.lookAgain(o)
+	if o.still != nil {
+		l.queue(&batch, look, o)
+	}
+	for _, s := range first {
+		l.queue(&batch, s, o)
+	}
+	results := l.pg.SendBatch(ctx, &batch)
+	if l.end != "" {
+		tag, err := results.Exec()
+		l.ended(tag, err)
+		if err != nil { // and nothing of this order was done
+			_ = results.Close()
+			if l.pg.PgConn().TxStatus() == idle {
+				return l.begin(ctx, o)
+			}
+			_ = l.pg.Close(ctx) // it was not even sent: the server rolls back
+			return 0, l.c.redact(&statement{name: "begin"}, err)
+		}
+	}
+	l.end = rollback
+	e, err := l.read(results, o, look, first)
+	if e != 0 || err != nil || len(list) == 0 {
+		return e, err
+	}
+	var rest pgx.Batch
+	for _, s := range list {
+		l.queue(&rest, s, o)
+	}
+	return l.c.rows(l.pg.SendBatch(ctx, &rest), list)
+}
+
+func (l *lane) queue(b *pgx.Batch, s *statement, o *order) {
+	b.Queue(s.text, l.c.args(s.prepared, o.want, o, o.now)...)
+}
+
+// read reads what the beginning of an order gave. What the look says goes before what became of the statements.
+func (l *lane) read(results pgx.BatchResults, o *order, look *statement, first []*statement) (effect, error) {
+	_, err := results.Exec() // BEGIN
+	if err != nil {
+		err = l.c.redact(&statement{name: "begin"}, err)
+	} else if o.still != nil {
+		var all []Facts
+		if all, err = l.look(results, look); err == nil {
+			if e := o.judge(all); e != 0 {
+				_ = results.Close()
+				return e, nil
+			}
+		}
+	}
+	if err != nil {
+		_ = results.Close()
+		return 0, err
+	}
+	return l.c.rows(results, first)
+}
+
+func (l *lane) look(results pgx.BatchResults, s *statement) ([]Facts, error) {
+	rows, err := results.Query()
+	if err != nil {
+		return nil, l.c.redact(s, err)
+	}
+	defer rows.Close()
+	all, err := l.c.readRows(rows, s)
+	rows.Close()
+	if e := rows.Err(); e != nil {
+		return nil, l.c.redact(s, e)
+	}
+	return all, err
+}
+
+// rows makes sure that no statement touched more rows than it may.
+func (c *sqlConnector) rows(r pgx.BatchResults, list []*statement) (e effect, err error) {
+	for _, s := range list {
+		tag, fails := r.Exec()
+		switch n := tag.RowsAffected(); {
+		case err != nil || e != 0: // that is known
+		case fails != nil:
+			err = c.redact(s, fails)
+		case n > s.rows:
+			err = tooManyRows(s, n)
+		case n == 0 && s.first:
+			e = gone
+		}
+	}
+	if fails := r.Close(); err == nil && e == 0 && fails != nil {
+		err = c.redact(&statement{name: "begin"}, fails)
+		if len(list) > 0 {
+			err = c.redact(list[len(list)-1], fails)
+		}
+	}
+	return e, err
+}
