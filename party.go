@@ -49,7 +49,8 @@ type Party struct {
 	FeedStart bool
 	// Hold is an app's kill switch: while it is set, its agent does nothing to accounts. Tasks go on, and so does their clock.
 	Hold bool
-	// NotJoined says that an app takes no part yet: people see it listed and can say that they want it, and nothing is asked of it.
+	// NotJoined says that an app takes no part yet: people see it listed and can say that they want it, and nothing is asked of it. Its
+	// clients are let in as their scopes say: it prepares, or finishes what it was asked before it left.
 	NotJoined bool
 	// OnePerNumber says that an app lets one number have one account, so that a stale binding keeps its holder from registering.
 	OnePerNumber bool

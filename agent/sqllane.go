@@ -40,18 +40,29 @@ func (l *lane) act(ctx context.Context, next func() *order) {
 			o = next()
 			continue
 		}
-		o = l.actOn(ctx, conn, o, next)
+		rest, foreign := l.actOn(ctx, conn, o, next)
+		if foreign {
+			inTurn(func() *order {
+				if one := rest; one != nil {
+					rest = nil
+					return one
+				}
+				return next()
+			}, l.did, func(o *order) (effect, error) { return l.c.actAlone(ctx, o) })
+			return
+		}
+		o = rest
 	}
 }
 
-// actOn does orders on one connection for as long as it is good, and gives the order that it came to.
-func (l *lane) actOn(ctx context.Context, conn *sql.Conn, o *order, next func() *order) (rest *order) {
+// actOn does orders on one connection for as long as it is good, and gives the order that it came to. foreign says that it is not one of
+// this program's driver, which happens where whoever embeds the agent opened the database.
+func (l *lane) actOn(ctx context.Context, conn *sql.Conn, o *order, next func() *order) (rest *order, foreign bool) {
 	defer func() { _ = conn.Close() }()
 	_ = conn.Raw(func(d any) error {
 		pg, ok := d.(*stdlib.Conn)
-		if !ok {
-			o.err, rest = l.c.redact(&statement{name: "begin"}, errors.New("not pgx")), nil
-			l.did(o)
+		if foreign = !ok; foreign {
+			rest = o
 			return nil
 		}
 		l.pg = pg.Conn()
@@ -74,7 +85,7 @@ func (l *lane) actOn(ctx context.Context, conn *sql.Conn, o *order, next func() 
 		return nil
 	})
 	l.end, l.open = "", nil
-	return rest
+	return rest, foreign
 }
 
 // timed bounds an exchange. What has begun is not left undecided because the agent is to stop.

@@ -154,7 +154,7 @@ func partyList(ctx context.Context, args []string) error {
 
 func listParties(w io.Writer, parties []*huanxin.Party) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tKIND\tSTATE\tCLASS\tTASKS\tREPLICA\tFEED\tRELEASE AFTER\tNAME")
+	fmt.Fprintln(t, "ID\tKIND\tSTATE\tCLASS\tTASKS\tREPLICA\tFEED\tRELEASE AFTER\tACCOUNTS\tNAME")
 	for _, p := range parties {
 		state := "active"
 		if p.Disabled {
@@ -179,7 +179,11 @@ func listParties(w io.Writer, parties []*huanxin.Party) error {
 		if p.FeedStart {
 			feed = "start"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s / %s\n", p.ID, p.Kind, state, p.Class, strings.Join(kinds, ","), replica, feed, delay, p.NameZh, p.NameEn)
+		accounts := ""
+		if p.OnePerNumber {
+			accounts = "one per number"
+		}
+		fmt.Fprintln(t, strings.Join([]string{p.ID, p.Kind.String(), state, p.Class, strings.Join(kinds, ","), replica, feed, delay, accounts, p.NameZh + " / " + p.NameEn}, "\t"))
 	}
 	return t.Flush()
 }

@@ -3,6 +3,7 @@ package core_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,6 +66,62 @@ func TestAnAppSeesItsTaskWithItsNumber(t *testing.T) {
 			if err != nil || len(got) != 1 {
 				t.Errorf("limit %d: %d %v", limit, len(got), err)
 			}
+		}
+	})
+}
+
+// TestAnAppReadsManyOfItsTasksAgain: in the order in which it asks, whatever they have become, and none of another app's.
+func TestAnAppReadsManyOfItsTasksAgain(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		var made []core.Created
+		for i := range 4 {
+			made = append(made, w.creates(w.reassigned(i+1, "chat", "game")))
+		}
+		of := func(app string) (ids []string) {
+			for _, c := range made {
+				for _, k := range c.Tasks {
+					if k.App == app {
+						ids = append(ids, k.ID)
+					}
+				}
+			}
+			return ids
+		}
+		chat, game := of("chat"), of("game")
+		read := func(ids ...string) (states []string) {
+			t.Helper()
+			all, err := w.TasksByID(t.Context(), w.as("chat"), ids)
+			must(t, err)
+			for _, k := range all {
+				at := slices.Index(chat, k.ID)
+				if k.Number != number(at+1) || k.App != "chat" || k.Digest == "" {
+					t.Errorf("%+v", k)
+				}
+				states = append(states, fmt.Sprint(at, " ", k.State))
+			}
+			return states
+		}
+		equal := func(got []string, want ...string) {
+			t.Helper()
+			if !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		equal(read(chat[2], chat[0]), "2 delivered", "0 delivered")
+		w.answers("chat", w.task("chat"), huanxin.Unbound, huanxin.Removed)
+		_, err := w.CancelRequest(t.Context(), w.as("cmcc"), made[1].ID)
+		must(t, err)
+		equal(read(chat[3], game[3], chat[1], "task_x", chat[0], "+8613800000001", chat[3]), "3 delivered", "1 cancelled", "0 answered", "3 delivered")
+		equal(read())
+		equal(read(game...))
+		all, err := w.Tasks(t.Context(), w.as("game"), huanxin.TaskQueued, "", 10)
+		must(t, err)
+		if len(all) != 3 { // of four, one of which was cancelled: that another app named them delivered none
+			t.Errorf("%d tasks of the other app are queued", len(all))
+		}
+		_, err = w.TasksByID(t.Context(), w.as("chat"), make([]string, core.MaxReads+1))
+		if huanxin.KindOf(err) != huanxin.Invalid {
+			t.Error(err)
 		}
 	})
 }

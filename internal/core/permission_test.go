@@ -127,6 +127,10 @@ var useCases = []struct {
 		_, err := w.Task(context.Background(), who, "task_x")
 		return err
 	}},
+	{"TasksByID", "task.read", huanxin.AppParty, huanxin.ScopeTasksWork, func(w *world, who huanxin.Caller) error {
+		_, err := w.TasksByID(context.Background(), who, []string{"task_x"})
+		return err
+	}},
 	{"Answer", "task.answer", huanxin.AppParty, huanxin.ScopeTasksWork, func(w *world, who huanxin.Caller) error {
 		_, err := w.Answer(context.Background(), who, core.TaskAnswer{Task: "task_x"})
 		return err
@@ -247,6 +251,7 @@ func TestTheAuditLogHoldsNoNumberEvenIfOneIsSentForAnID(t *testing.T) {
 		_, _ = w.AskAgain(ctx, w.as("cmcc"), secret, secret, core.Once{Key: "k", Body: []byte(secret)})
 		_, _ = w.Answer(ctx, w.as("chat"), core.TaskAnswer{Task: secret, TenureID: secret, Digest: secret})
 		_, _ = w.Task(ctx, w.as("chat"), secret)
+		_, _ = w.TasksByID(ctx, w.as("chat"), []string{secret, secret})
 		_, _ = w.FindRequests(ctx, w.as("cmcc"), number(1))
 		_, _ = w.Escalations(ctx, w.as("chat"), secret, 10)
 		s := w.makes(w.receives("chat"), huanxin.StreamDoc{})

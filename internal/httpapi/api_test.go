@@ -220,6 +220,9 @@ func TestARequestGoesToNamedAppsOrToAllAndComesBack(t *testing.T) {
 		if again, err := w.as("shop").Task(t.Context(), task.ID); err != nil || again.State != "answered" || again.Digest != task.Digest {
 			t.Errorf("an answered task is still read: %+v %v", again, err)
 		}
+		if all, err := w.as("shop").TasksByID(t.Context(), []string{"task_x", task.ID}); err != nil || len(all) != 1 || all[0].State != "answered" || all[0].ID != task.ID {
+			t.Errorf("read again with another: %+v %v", all, err)
+		}
 
 		// Nothing shows before its release time, and a second request is refused by what shows.
 		if state, view, _ := w.viewOf("cmcc", made.ID, "shop"); state != "SUBMITTED" || view != "processing" {

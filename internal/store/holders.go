@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -151,6 +152,7 @@ func (t *Tx) IdentityFailures(lookups [][]byte, after time.Time) (out []time.Tim
 			return nil, err
 		}
 	}
+	slices.SortFunc(out, time.Time.Compare) // those under one key before those under another
 	return out, nil
 }
 

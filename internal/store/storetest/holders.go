@@ -135,6 +135,11 @@ func identityFailures(t *testing.T, s *store.Store) {
 	read(t, s, func(tx *store.Tx) error {
 		got, err := tx.IdentityFailures([][]byte{{0}, {9}}, start)
 		equal(t, "after the first", got, []time.Time{start.Add(2 * time.Minute)})
+		if err != nil {
+			return err
+		}
+		got, err = tx.IdentityFailures([][]byte{{1}, {0}}, start)
+		equal(t, "under two keys, oldest first", got, []time.Time{start.Add(time.Minute), start.Add(2 * time.Minute), start.Add(3 * time.Minute)})
 		return err
 	})
 }
