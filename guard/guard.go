@@ -149,12 +149,13 @@ func (g *Guard) Close() { g.stop() }
 // Decide says whether a code alone may open the account. It never waits longer than Options.Deadline, nor than ctx allows: what is not
 // known for certain by then is StepUp.
 func (g *Guard) Decide(ctx context.Context, q Question) Decision {
-	d := g.decide(ctx, q)
-	g.counts.add(d)
+	place := here()
+	d := g.decide(ctx, &q, place)
+	g.counts.add(place, &d)
 	return d
 }
 
-func (g *Guard) decide(ctx context.Context, q Question) Decision {
+func (g *Guard) decide(ctx context.Context, q *Question, place int) Decision {
 	now := time.Now()
 	first, last, ok := huanxin.GuardTimes(q.BoundAt, q.ConfirmedAt, now)
 	switch {
@@ -173,7 +174,7 @@ func (g *Guard) decide(ctx context.Context, q Question) Decision {
 	ask.proof, ask.proved = huanxin.ProofTime(q.LastProof, first, now)
 	local := Decision{Reason: huanxin.GuardNoAnswer}
 	if g.replica != nil {
-		if local, ok = g.replica.decide(&ask, now); ok {
+		if local, ok = g.replica.decide(&ask, place, now); ok {
 			return local
 		}
 	}

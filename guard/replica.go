@@ -79,13 +79,13 @@ func (l *loaded) presentAt(now time.Time, age time.Duration) *huanxin.Present {
 }
 
 // hold gives the replica to look something up in, and the place to let go of; nil while there is none.
-func (f *follower) hold() (*loaded, *place) {
+func (f *follower) hold(place int) (*loaded, *place) {
 	for {
 		l := f.current.Load()
 		if l == nil {
 			return nil, nil
 		}
-		p := &l.holders[somewhere()]
+		p := &l.holders[place]
 		p.n.Add(1)
 		if f.current.Load() == l {
 			return l, p
@@ -105,8 +105,8 @@ func (l *loaded) closeWhenFree() error {
 }
 
 // decide answers from the replica what it knows for certain. Of everything else it gives the decision to fall back on, which is StepUp.
-func (f *follower) decide(ask *asked, now time.Time) (d Decision, certain bool) {
-	l, held := f.hold()
+func (f *follower) decide(ask *asked, place int, now time.Time) (d Decision, certain bool) {
+	l, held := f.hold(place)
 	if l == nil {
 		return Decision{Reason: huanxin.GuardStale}, false
 	}
@@ -160,7 +160,7 @@ func answerAt(mark huanxin.Mark, n huanxin.Number, t time.Time, p *huanxin.Prese
 }
 
 func (f *follower) status(s *Status) {
-	l, held := f.hold()
+	l, held := f.hold(here())
 	if l == nil {
 		return
 	}
