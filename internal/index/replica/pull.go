@@ -45,7 +45,7 @@ func Pull(ctx context.Context, from Source, path string, want Wanted) (Manifest,
 		return Manifest{}, err
 	}
 	defer f.Close()
-	p := &pull{path: path, want: want, began: began, file: f}
+	p := &pull{path: path, want: want, began: began, file: f, sum: newPassing()}
 	m, err := p.run(ctx, from)
 	if err != nil && !p.placed {
 		for _, beside := range []string{manifestEnding + newEnding, keysEnding + newEnding, newEnding} {
@@ -60,6 +60,7 @@ type pull struct {
 	want   Wanted
 	began  time.Time
 	file   *os.File
+	sum    *passing
 	placed bool // the snapshot is at path
 }
 
@@ -105,6 +106,7 @@ func (p *pull) receive(ctx context.Context, from Source) (length int64, err erro
 		if _, err := p.file.Write(buf[:n]); err != nil {
 			return length, err
 		}
+		p.sum.add(buf[:n])
 		length += int64(n)
 		if p.want.Progress != nil && n > 0 {
 			p.want.Progress(length)
@@ -149,8 +151,11 @@ func (p *pull) judge(m Manifest, size int64) error {
 	return nil
 }
 
-// prove cuts off the footer and proves what is left, as it stands on the disk.
+// prove cuts off the footer and proves what is left: by its digest, which was made as it came, and page by page as it stands on the disk.
 func (p *pull) prove(ctx context.Context, m Manifest) error {
+	if p.sum.of(m.Size) != m.SHA256 {
+		return errOther
+	}
 	if err := p.file.Truncate(m.Size); err != nil {
 		return err
 	}
@@ -161,7 +166,7 @@ func (p *pull) prove(ctx context.Context, m Manifest) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.Verify(ctx), r.Close())
+	return errors.Join(r.verifyPages(ctx), r.Close())
 }
 
 // place puts the three files in their places. The snapshot goes first: from then on Open finds the manifest that fits it under
