@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -109,18 +110,22 @@ func (w *world) followed(ctx context.Context, out io.Writer, hub *client.Client,
 	return nil
 }
 
-// decisions measures Decide on every core, and one call after the other.
+// decisions measures Decide on every core, and one call after the other, each about another number of all that there are. What is asked comes
+// from registers and a small table, as a question that was just read would.
 func (w *world) decisions(ctx context.Context, o options, out io.Writer, g *guard.Guard) error {
-	const different = 1 << 16
 	calls := 4_000_000
 	if o.short {
 		calls = 20_000
 	}
+	var bound [256]huanxin.Moment
 	r := rand.New(rand.NewPCG(1, 2))
-	questions := make([]guard.Question, different)
-	for i := range questions {
-		bound := firstBound.Date(huanxin.China).Add(time.Duration(r.IntN(boundDays*24*60)) * time.Minute)
-		questions[i] = guard.Question{Number: huanxin.NumberOf(measure.First + uint64(r.Int64N(o.numbers))), BoundAt: huanxin.Exactly(bound)}
+	for i := range bound {
+		bound[i] = huanxin.Exactly(firstBound.Date(huanxin.China).Add(time.Duration(r.IntN(boundDays*24*60)) * time.Minute))
+	}
+	ask := func(r *rand.Rand) guard.Question {
+		v := r.Uint64()
+		number, _ := bits.Mul64(v, uint64(o.numbers))
+		return guard.Question{Number: huanxin.NumberOf(measure.First + number), BoundAt: bound[v%uint64(len(bound))]}
 	}
 	cores := runtime.NumCPU()
 	got := series{name: fmt.Sprintf("decisions, random, %d cores", cores)}
@@ -130,8 +135,9 @@ func (w *world) decisions(ctx context.Context, o options, out io.Writer, g *guar
 			var all sync.WaitGroup
 			for c := range cores {
 				all.Go(func() {
-					for i := range calls {
-						g.Decide(ctx, questions[(i*7+c*different/cores)%different])
+					r := rand.New(rand.NewPCG(3, uint64(c)))
+					for range calls {
+						g.Decide(ctx, ask(r))
 					}
 				})
 			}
@@ -146,8 +152,9 @@ func (w *world) decisions(ctx context.Context, o options, out io.Writer, g *guar
 	fmt.Fprintf(out, "%v (5 M/s)\n", &got)
 	took := make([]time.Duration, calls)
 	for i := range took {
+		q := ask(r)
 		began := time.Now()
-		d := g.Decide(ctx, questions[i%different])
+		d := g.Decide(ctx, q)
 		took[i] = time.Since(began)
 		if d.Access == huanxin.Allow {
 			allowed++
