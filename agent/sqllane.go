@@ -70,8 +70,8 @@ func (l *lane) actOn(ctx context.Context, conn *sql.Conn, o *order, next func() 
 			if err := ctx.Err(); err != nil {
 				rest.err = err
 				l.did(rest)
-			} else {
-				l.one(ctx, rest)
+			} else if !l.one(ctx, rest) {
+				return driver.ErrBadConn
 			}
 			if l.pg.IsClosed() {
 				rest = next()
@@ -122,18 +122,26 @@ func (l *lane) ended(tag pgconn.CommandTag, err error) {
 	l.did(o)
 }
 
-// one begins an order, and leaves its transaction to be committed, or rolled back, by what comes next.
-func (l *lane) one(ctx context.Context, o *order) {
+// one begins an order, and leaves its transaction to be committed, or rolled back, by what comes next. begun is false if the connection was
+// lost with the order before, and nothing of this one was done.
+func (l *lane) one(ctx context.Context, o *order) (begun bool) {
 	o.effect, o.err = l.begin(ctx, o)
-	if o.effect == 0 && o.err == nil {
+	switch {
+	case o.err == errNotBegun:
+		o.err = nil
+		return false
+	case o.effect == 0 && o.err == nil:
 		l.end, l.open = commit, o
-		return
+		return true
 	}
 	if o.err != nil { // a transaction that failed takes no other statement
 		l.finish(ctx)
 	}
 	l.did(o)
+	return true
 }
+
+var errNotBegun = errors.New("the connection was lost with the order before")
 
 func (l *lane) begin(ctx context.Context, o *order) (effect, error) {
 	ctx, cancel := l.timed(ctx)
@@ -164,8 +172,8 @@ func (l *lane) begin(ctx context.Context, o *order) (effect, error) {
 			if l.pg.PgConn().TxStatus() == idle {
 				return l.begin(ctx, o)
 			}
-			_ = l.pg.Close(ctx) // it was not even sent: the server rolls back
-			return 0, l.c.redact(&statement{name: "begin"}, err)
+			_ = l.pg.Close(ctx) // where it is not lost, the end was not even sent: the server rolls back
+			return 0, errNotBegun
 		}
 	}
 	l.end = rollback
