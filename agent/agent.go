@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -35,7 +36,8 @@ type Options struct {
 	// several SETs at once. nil: nobody is told.
 	Heard client.Take
 	// Answered is told of each answer that the hub has taken, after that is noted here: one that was taken right before the process was
-	// killed may be told of again. nil: nobody is told.
+	// killed may be told of again. It may be called while other tasks are worked, and must not work, restore or close itself. nil: nobody is
+	// told.
 	Answered func(task string, v huanxin.Verdict)
 	// DB is the accounts' database where the program has it open already; sql.dsn still says which it is. It was opened as the agent opens
 	// it: SQLite with _txlock=immediate, PostgreSQL by pgx, MySQL with parseTime, clientFoundRows and the session in the configured zone.
@@ -58,6 +60,8 @@ type Options struct {
 
 	// crash is told of every step after which the process may be killed, for tests.
 	crash func(step string)
+	// batch is how many tasks are worked together, for tests; 0: batchSize.
+	batch int
 	// connector takes the place of the configuration's, for tests.
 	connector connector
 }
@@ -79,6 +83,7 @@ type Agent struct {
 	// subscribing is held while the stream is made or changed.
 	subscribing sync.Mutex
 	self        atomic.Pointer[client.Self]
+	told        meanwhile
 	about       status
 
 	hold, restoreFor, lookAgain time.Duration
@@ -106,6 +111,7 @@ func Open(cfg Config, o Options) (*Agent, error) {
 // prepare makes an agent that has not locked its state.
 func prepare(cfg Config, o Options) (*Agent, error) {
 	a := &Agent{o: o, cfg: cfg, log: o.Log, kick: make(chan struct{}, 1)}
+	a.o.batch = cmp.Or(o.batch, batchSize)
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}

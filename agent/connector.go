@@ -50,6 +50,14 @@ type order struct {
 	// What became of it. After an error nothing was done, unless the effect is uncertain.
 	effect effect
 	err    error
+	// step, unless nil, is told that the statements have run and nothing is committed.
+	step func()
+}
+
+func (o *order) begun() {
+	if o.step != nil {
+		o.step()
+	}
 }
 
 // judge says why an order is not to be done, by what is there now; 0: it is.
@@ -77,8 +85,9 @@ const (
 type connector interface {
 	// find gives the bindings of each want, or why they cannot be told. It answers for all of them at once.
 	find(ctx context.Context, wants []*want) []found
-	// act does one order after another, until next has none: each in one transaction. did is told of each whose end is known.
-	act(ctx context.Context, next func() *order, did func(*order))
+	// act does one order after another, until next has none: each in one transaction. did is told of each whose end is known. An error says
+	// why it left off before: the accounts cannot be reached.
+	act(ctx context.Context, next func() *order, did func(*order)) error
 	// can reports whether the company said how to do something.
 	can(d deed) bool
 	// atOnce is how many acts may be under way.
@@ -99,12 +108,21 @@ type found struct {
 }
 
 // inTurn is act by a way of doing one order.
-func inTurn(next func() *order, did func(*order), act func(*order) (effect, error)) {
+func inTurn(next func() *order, did func(*order), act func(*order) (effect, error)) error {
 	for o := next(); o != nil; o = next() {
 		o.effect, o.err = act(o)
 		did(o)
+		if _, gone := errors.AsType[*unreachable](o.err); gone {
+			return o.err
+		}
 	}
+	return nil
 }
+
+// unreachable is why there is no connection to the accounts. Another attempt for the next order would take as long.
+type unreachable struct{ error }
+
+func (e *unreachable) Unwrap() error { return e.error }
 
 var (
 	// errTaken says that another agent works on these accounts, or with this state.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +18,10 @@ type killed struct{ step string }
 // crashAt has the k-th step be the agent's last.
 func (o *office) crashAt(k int) (reached *int) {
 	reached = new(int)
+	var mu sync.Mutex // answers are sent beside
 	o.options.crash = func(step string) {
+		mu.Lock()
+		defer mu.Unlock()
 		if *reached++; *reached == k {
 			panic(killed{step})
 		}
@@ -110,27 +114,33 @@ func (o *office) holds(w world) {
 	o.clean()
 }
 
-// TestAnAgentKilledAtAnyStepUnbindsOnceAndAnswersOnce kills it at every step that there is, and lets another go on. But for SQLite at
-// once, only every eleventh step is tried each time, unless HUANXIN_FAULTS=long.
+// TestAnAgentKilledAtAnyStepUnbindsOnceAndAnswersOnce kills it at every step that there is, and lets another go on. With batches of two tasks
+// answers are sent beside the next batch. Where starting over is slow, only some steps are tried each time, unless HUANXIN_FAULTS=long.
 func TestAnAgentKilledAtAnyStepUnbindsOnceAndAnswersOnce(t *testing.T) {
-	for name, classes := range map[string]string{"at once": "", "high value": "payment"} {
-		for on, e := range engines {
-			if on == "mysql" && classes != "" || on == "postgres" && classes == "" {
-				continue // each once
-			}
-			stride := 11
-			if on == "sqlite" && classes == "" || os.Getenv("HUANXIN_FAULTS") == "long" {
-				stride = 1
-			}
-			t.Run(name+" on "+on, func(t *testing.T) { killedAtSteps(t, classes, e, stride) })
+	for name, c := range map[string]struct {
+		on      string
+		classes string
+		batch   int
+		stride  int
+	}{
+		"at once on sqlite":               {on: "sqlite", stride: 1},
+		"at once on sqlite, in batches":   {on: "sqlite", batch: 2, stride: 3},
+		"high value on sqlite":            {on: "sqlite", classes: "payment", stride: 11},
+		"at once on postgres":             {on: "postgres", stride: 5},
+		"high value on postgres, batches": {on: "postgres", classes: "payment", batch: 2, stride: 17},
+		"at once on mysql":                {on: "mysql", stride: 11},
+	} {
+		if os.Getenv("HUANXIN_FAULTS") == "long" {
+			c.stride = 1
 		}
+		t.Run(name, func(t *testing.T) { killedAtSteps(t, c.classes, engines[c.on], c.batch, c.stride) })
 	}
 }
 
-func killedAtSteps(t *testing.T, classes string, e func(testing.TB) engine, stride int) {
+func killedAtSteps(t *testing.T, classes string, e func(testing.TB) engine, batch, stride int) {
 	steps, hub := map[string]bool{}, hubtest.Start(t)
 	for k := 1 + rand.IntN(stride); ; k += stride {
-		o := newOffice(t, withHub(hub), withEngine(e(t)), withConfig(func(c *Config) { c.SQL = &SQLConfig{Connections: 1} }), withClass(classes), withSpeed(24*3600*100)) // a hold of 10 ms
+		o := newOffice(t, withHub(hub), withEngine(e(t)), withConfig(func(c *Config) { c.SQL = &SQLConfig{Connections: 1} }), withClass(classes), withSpeed(24*3600*100), withBatch(batch)) // a hold of 10 ms
 		w := o.world()
 		reached := o.crashAt(k)
 		o.agent.o.crash = o.options.crash
@@ -153,7 +163,7 @@ func killedAtSteps(t *testing.T, classes string, e func(testing.TB) engine, stri
 	if stride > 1 {
 		return
 	}
-	for _, want := range []string{"taken", "found", "read again", "intended", "did unbind", "acted", "noted", "sent", "noted as sent", "erased"} {
+	for _, want := range []string{"taken", "found", "read again", "intended", "began to unbind", "did unbind", "acted", "noted", "sent", "noted as sent", "erased"} {
 		if !steps[want] {
 			t.Errorf("never killed at: %s", want)
 		}
@@ -169,8 +179,8 @@ type commitInDoubt struct {
 	left int
 }
 
-func (c *commitInDoubt) act(ctx context.Context, next func() *order, did func(*order)) {
-	c.connector.act(ctx, next, func(o *order) {
+func (c *commitInDoubt) act(ctx context.Context, next func() *order, did func(*order)) error {
+	return c.connector.act(ctx, next, func(o *order) {
 		if c.left--; o.err == nil && c.left >= 0 {
 			o.effect, o.err = uncertain, errors.New("the connection was lost")
 		}

@@ -29,8 +29,11 @@ type dialect struct {
 	idle        time.Duration // for which a connection is kept that is not used
 	leaseConns  int           // one more for the lease
 	pipelined   bool
-	explain     func(ctx context.Context, c *sqlConnector, s *statement, args []any) (scans []string, err error)
-	powers      func(ctx context.Context, c *sqlConnector, r *Report)
+	// isolation is that of a deed's transaction. What is looked at there may not change before the commit: a change is waited for, or is an
+	// error here, whatever the company's statements lock.
+	isolation sql.IsolationLevel
+	explain   func(ctx context.Context, c *sqlConnector, s *statement, args []any) (scans []string, err error)
+	powers    func(ctx context.Context, c *sqlConnector, r *Report)
 }
 
 var dialects = map[string]*dialect{}
@@ -41,13 +44,13 @@ func init() { // not in the literal: they check themselves by way of the map
 		open:    openPostgres,
 		time:    func(t time.Time) any { return t },
 		kindOf:  kindOfColumn("DATE", "TIMESTAMP"),
-		code:    errorCode, lease: leasePostgres, connections: 8, idle: 20 * time.Second, leaseConns: 1, pipelined: true, explain: explainPostgres, powers: powersPostgres}
+		code:    errorCode, lease: leasePostgres, connections: 8, idle: 20 * time.Second, leaseConns: 1, pipelined: true, isolation: sql.LevelRepeatableRead, explain: explainPostgres, powers: powersPostgres}
 	dialects["mysql"] = &dialect{
 		quoting: quoting{backticks: true, backslashes: true, hashes: true, marks: questions},
 		open:    openMySQL,
 		time:    func(t time.Time) any { return t },
 		kindOf:  kindOfColumn("DATE", ""),
-		code:    errorCode, lease: leaseMySQL, connections: 8, idle: 20 * time.Second, leaseConns: 1, explain: explainMySQL, powers: powersMySQL}
+		code:    errorCode, lease: leaseMySQL, connections: 8, idle: 20 * time.Second, leaseConns: 1, isolation: sql.LevelSerializable, explain: explainMySQL, powers: powersMySQL}
 	dialects["sqlite"] = &dialect{
 		quoting: quoting{backticks: true, brackets: true, marks: dollars},
 		open:    openSQLite,
@@ -77,6 +80,7 @@ func openPostgres(dsn string, zone *time.Location, timeout time.Duration) (*sql.
 	cfg.RuntimeParams["application_name"] = "huanxin agent"
 	cfg.RuntimeParams["statement_timeout"] = strconv.FormatInt(timeout.Milliseconds(), 10)
 	cfg.RuntimeParams["lock_timeout"] = strconv.FormatInt(timeout.Milliseconds(), 10)
+	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(timeout.Milliseconds(), 10) // an agent that is stopped keeps no locks
 	cfg.ConnectTimeout = timeout
 	return stdlib.OpenDB(*cfg), nil
 }

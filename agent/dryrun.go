@@ -25,18 +25,8 @@ func (a *Agent) DryRun(ctx context.Context, tell func(Would) error) error {
 	if err := a.askSelf(ctx); err != nil {
 		return err
 	}
-	for after := ""; ; {
-		var page []client.Task
-		if err := a.call(ctx, func(ctx context.Context) (err error) {
-			page, after, err = a.hub.Tasks(ctx, after, batchSize)
-			return err
-		}); err != nil {
-			return err
-		}
-		if err := a.dryBatch(ctx, page, tell); err != nil || len(page) < batchSize {
-			return err
-		}
-	}
+	_, err := a.pages(ctx, func(page []client.Task) error { return a.dryBatch(ctx, page, tell) })
+	return err
 }
 
 func (a *Agent) dryBatch(ctx context.Context, page []client.Task, tell func(Would) error) error {

@@ -114,3 +114,20 @@ func (a *Agent) askSelf(ctx context.Context) error {
 	}
 	return err
 }
+
+// keepAsking has the hub's kill switch seen however long it takes to work what is due. It ends with stop.
+func (a *Agent) keepAsking(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for pause(ctx, time.Duration(a.cfg.Timings.HoldEvery)); ctx.Err() == nil; pause(ctx, time.Duration(a.cfg.Timings.HoldEvery)) {
+			if err := a.askSelf(ctx); err != nil && ctx.Err() == nil {
+				a.about.failed(err)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}

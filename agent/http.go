@@ -160,8 +160,8 @@ func (b *httpBinding) facts(zone *time.Location) (f Facts, err error) {
 
 // act asks for one deed. What the transaction is to a database, the endpoint's own care is here: it is told the tenure's start, reads the
 // binding again, and says changed where it was bound since. The agent looks once more itself, right before.
-func (c *httpConnector) act(ctx context.Context, next func() *order, did func(*order)) {
-	inTurn(next, did, func(o *order) (effect, error) { return c.actOne(ctx, o) })
+func (c *httpConnector) act(ctx context.Context, next func() *order, did func(*order)) error {
+	return inTurn(next, did, func(o *order) (effect, error) { return c.actOne(ctx, o) })
 }
 
 func (c *httpConnector) actOne(ctx context.Context, o *order) (effect, error) {

@@ -101,12 +101,12 @@ func TestWithoutALeaseTwoAgentsUnbindOnceAllTheSame(t *testing.T) {
 		w := o.state(task).want
 		w.number = n
 		one := []*order{{want: &w, deed: unbind, binding: "b1", account: "a1", token: a.agent.conn.token(task, "b1")}}
-		a.agent.conn.act(t.Context(), func() (next *order) {
+		o.must(a.agent.conn.act(t.Context(), func() (next *order) {
 			if len(one) > 0 {
 				next, one = one[0], one[1:]
 			}
 			return next
-		}, func(did *order) { o.must(did.err) })
+		}, func(did *order) { o.must(did.err) }))
 	}
 	if e.unbound != 1 || len(e.tokens) != 3 || e.tokens[0] == "" || e.tokens[1] != e.tokens[0] || e.tokens[2] != e.tokens[0] {
 		t.Errorf("unbound %d times under %q", e.unbound, e.tokens)

@@ -91,10 +91,62 @@ func TestWhatTheLookForbidsIsUndoneBeforeTheNextOrder(t *testing.T) {
 	o.clean()
 }
 
+// TestAStatementThatCannotBePreparedHarmsNoOther: the table of one kind of task became a view that nothing can be written to. Tasks of both kinds
+// share a connection.
+func TestAStatementThatCannotBePreparedHarmsNoOther(t *testing.T) {
+	o := newOffice(t, withEngine(postgresEngine(t)), withConfig(impatient), withConfig(oneLane), withKinds(huanxin.Unbind, huanxin.ClearLabel))
+	n, m := o.number(), o.number()
+	b := o.bind(n)
+	task := o.ask(n, huanxin.Unbind)
+	o.exec(`INSERT INTO labels (id, number, since) VALUES (900, $1, $2)`, m.E164()[3:], former)
+	label := o.ask(m, huanxin.ClearLabel)
+	o.exec(`ALTER TABLE labels RENAME TO labels_before`)
+	o.exec(`CREATE VIEW labels AS SELECT DISTINCT * FROM labels_before`)
+	_ = o.round()
+	o.answered(task, "unbound", "removed")
+	if o.bound(b) {
+		t.Error("it is bound")
+	}
+	for range 3 {
+		time.Sleep(2 * time.Millisecond)
+		_ = o.round()
+	}
+	o.answered(label, "failed", "temporary")
+	o.clean()
+}
+
+// TestAnOrderAfterOneThatWasForbiddenAndFailedIsDone: the look said no, and the statement that was sent with it was refused.
+func TestAnOrderAfterOneThatWasForbiddenAndFailedIsDone(t *testing.T) {
+	o := newOffice(t, withEngine(postgresEngine(t)), withConfig(impatient), withConfig(oneLane))
+	o.exec(`CREATE FUNCTION disturb() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF NEW.detached_at IS NOT NULL AND NEW.id = 2 THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$`)
+	o.exec(`CREATE TRIGGER disturb BEFORE UPDATE ON bindings FOR EACH ROW EXECUTE FUNCTION disturb()`)
+	var tasks []string
+	for range 3 { // bindings 1 to 3
+		n := o.number()
+		o.bind(n)
+		tasks = append(tasks, o.ask(n))
+	}
+	o.agent.o.crash = func(step string) {
+		if step == "intended" {
+			o.exec(`UPDATE bindings SET bound_at = $1, true_bound = '2099-01-01' WHERE id = 2`, tenure.Add(day))
+		}
+	}
+	_ = o.round()
+	o.agent.o.crash = nil
+	o.answered(tasks[0], "unbound", "removed")
+	o.answered(tasks[2], "unbound", "removed")
+	time.Sleep(2 * time.Millisecond)
+	o.work()
+	o.answered(tasks[1], "kept", "bound_by_current_holder")
+	o.clean()
+}
+
 // TestManyTasksAreEachAnsweredOnce: more than a batch, so that answers are sent while others are worked.
 func TestManyTasksAreEachAnsweredOnce(t *testing.T) {
-	const many = 2*batchSize + 50
+	const many = 50
 	o := newOffice(t, withConfig(impatient))
+	o.agent.o.batch = 7
 	for i := range many {
 		n := o.number()
 		if i%10 == 0 {

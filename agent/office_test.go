@@ -111,6 +111,8 @@ var offices, numbers atomic.Int64
 
 func withSpeed(s float64) option { return func(o *office) { o.options.Speed = s } }
 
+func withBatch(n int) option { return func(o *office) { o.options.batch = n } }
+
 func newOffice(t testing.TB, opts ...option) *office {
 	t.Helper()
 	o := &office{TB: t, kinds: []huanxin.TaskKind{huanxin.Unbind}, requests: map[string]string{}}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/client"
@@ -10,19 +11,21 @@ import (
 
 // readAgain reads the tasks again for which something is to be done to accounts, right before it is.
 func (r *round) readAgain(ctx context.Context) {
-	var ask []*task
+	var ask, retracted []*task
 	for _, t := range r.tasks {
 		if t.problem != "" || t.phase > standing && t.retracted.IsZero() {
 			continue
 		}
 		if !t.retracted.IsZero() {
-			r.considerRestoring(ctx, t)
+			retracted = append(retracted, t)
 			continue
 		}
 		if slices.ContainsFunc(r.orders(t), func(o *todo) bool { return o.deed != resume }) {
 			ask = append(ask, t)
 		}
 	}
+	r.considerRestoring(ctx, retracted)
+	r.readAt = time.Now()
 	for i, s := range r.a.readTasks(ctx, ask) {
 		if s.err != nil {
 			ask[i].failed(s.err)
@@ -76,7 +79,7 @@ func (a *Agent) readSome(ctx context.Context, tasks []*task, out []standingNow) 
 	}
 	for i, t := range tasks {
 		if again := byID[t.task]; again != nil {
-			out[i].ended, out[i].err = t.standing(again)
+			out[i].ended, out[i].err = a.standing(t, again)
 		} else {
 			out[i].ended, out[i].err = a.readTask(ctx, t)
 		}
@@ -95,11 +98,11 @@ func (a *Agent) readTask(ctx context.Context, t *task) (ended string, err error)
 	case err != nil:
 		return "", err
 	}
-	return t.standing(&again)
+	return a.standing(t, &again)
 }
 
-// standing says why nothing may be done for a task, by what the hub says of it now.
-func (t *task) standing(again *client.Task) (ended string, err error) {
+// standing says why nothing may be done for a task, by what the hub says of it now. One that expired is worked on until it is forgotten.
+func (a *Agent) standing(t *task, again *client.Task) (ended string, err error) {
 	state, unknown := huanxin.ParseTaskState(again.State)
 	switch {
 	case unknown != nil:
@@ -107,7 +110,7 @@ func (t *task) standing(again *client.Task) (ended string, err error) {
 	case again.Tenure.ID != t.tenure || again.Digest != t.digest || again.Number != t.number.E164() || again.Kind != t.kindWord ||
 		!again.Tenure.StartedAt.Equal(t.started) || again.Tenure.Origin != t.origin:
 		return "stale", nil
-	case !state.Open() && state != huanxin.TaskExpired:
+	case !state.Open() && (state != huanxin.TaskExpired || a.now().Sub(latest(t.due, t.seen)) > time.Duration(a.cfg.Timings.Keep)):
 		return again.State, nil
 	}
 	return "", nil

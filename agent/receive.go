@@ -294,6 +294,7 @@ func (a *Agent) takeIn(ctx context.Context, asked []incoming, told []notice) err
 	if len(asked)+len(told) == 0 {
 		return nil
 	}
+	a.told.note(told, a.now())
 	if _, err := a.state.take(ctx, asked, told, a.now()); err != nil {
 		return err
 	}
@@ -331,18 +332,9 @@ func (a *Agent) begin(t *task) time.Time {
 // list lists the open tasks, and reads again what is open here alone.
 func (a *Agent) list(ctx context.Context) error {
 	began := a.now()
-	listed := map[string]bool{}
-	for after := ""; ; {
-		var page []client.Task
-		if err := a.call(ctx, func(ctx context.Context) (err error) {
-			page, after, err = a.hub.Tasks(ctx, after, batchSize)
-			return err
-		}); err != nil {
-			return err
-		}
+	listed, err := a.pages(ctx, func(page []client.Task) error {
 		var asked []incoming
 		for _, t := range page {
-			listed[t.ID] = true
 			in, err := a.incoming(t, "")
 			if err != nil {
 				a.log.Warn("a task cannot be read", "task", t.ID, "error", err)
@@ -351,11 +343,37 @@ func (a *Agent) list(ctx context.Context) error {
 			in.again = t.State == huanxin.TaskQueued.String() || t.State == huanxin.TaskDelivered.String()
 			asked = append(asked, in)
 		}
-		if err := a.takeIn(ctx, asked, nil); err != nil {
+		return a.takeIn(ctx, asked, nil)
+	})
+	if err != nil {
+		return err
+	}
+	return a.missing(ctx, listed, began)
+}
+
+// pages gives open tasks page by page, and which there were. A hub that gives the same again and again is not believed.
+func (a *Agent) pages(ctx context.Context, take func([]client.Task) error) (listed map[string]bool, err error) {
+	listed = map[string]bool{}
+	for after := ""; ; {
+		var page []client.Task
+		if err := a.call(ctx, func(ctx context.Context) (err error) {
+			page, after, err = a.hub.Tasks(ctx, after, batchSize)
 			return err
+		}); err != nil {
+			return nil, err
 		}
-		if len(page) < batchSize {
-			return a.missing(ctx, listed, began)
+		before := len(listed)
+		for _, t := range page {
+			listed[t.ID] = true
+		}
+		if err := take(page); err != nil {
+			return nil, err
+		}
+		switch {
+		case len(page) < batchSize:
+			return listed, nil
+		case len(listed) == before || after == "":
+			return nil, huanxin.Errorf(huanxin.Unavailable, "unexpected_answer", "the hub's list of tasks does not come to an end")
 		}
 	}
 }

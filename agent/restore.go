@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -28,6 +29,9 @@ type Restored struct {
 	Said string `json:"said"`
 }
 
+// Failed reports whether it can be asked for again: nobody does by himself.
+func (r *Restored) Failed() bool { return r.Said == saidFailed }
+
 // Why a binding is not restored.
 const (
 	saidRestored  = "restored"
@@ -36,31 +40,51 @@ const (
 	saidNoReason  = "rule 15 knows no reason: its tenure was not corrected away, and nobody says that the present holder owns it"
 	saidForbidden = "rule 15 forbids it: the number is bound to another account, or the table would unbind it today"
 	saidUnknown   = "who holds the number today is not known"
-	saidFailed    = "it failed, and will be tried again"
+	saidFailed    = "it failed: ask for it again"
 	saidGone      = "the restore statement touched nothing"
 )
 
-// considerRestoring adds the orders by which a task's bindings are restored that were unbound for it.
-func (r *round) considerRestoring(ctx context.Context, t *task) {
-	if t.ended == "" {
-		t.ended = "retracted"
+// considerRestoring adds the orders by which bindings are restored that were unbound for tasks whose tenures were taken back. When the hub
+// cannot be asked of one, it is not asked of those that follow.
+func (r *round) considerRestoring(ctx context.Context, tasks []*task) {
+	type considered struct {
+		todo []*todo
+		said []Restored
+		err  error
 	}
-	if t.phase <= standing {
-		r.todo = append(r.todo, r.orders(t)...) // which are key's to resume
-	}
-	said, err := r.restore(ctx, t, &RestoreOrder{Task: t.task})
-	if err != nil {
-		t.failed(err)
-	}
-	for _, s := range said {
-		if s.Said == saidForbidden || s.Said == saidUnknown {
-			r.unsure[t] = true
+	out := make([]considered, len(tasks))
+	var broken atomic.Pointer[error]
+	each(len(tasks), 8, func(i int) {
+		c := &out[i]
+		if err := broken.Load(); err != nil {
+			c.err = *err
+			return
+		}
+		if c.todo, c.said, c.err = r.restore(ctx, tasks[i], &RestoreOrder{Task: tasks[i].task}); c.err != nil {
+			broken.Store(&c.err)
+		}
+	})
+	for i, t := range tasks {
+		if t.ended == "" {
+			t.ended = "retracted"
+		}
+		if t.phase <= standing {
+			r.todo = append(r.todo, r.orders(t)...) // which are key's to resume
+		}
+		r.todo = append(r.todo, out[i].todo...)
+		if out[i].err != nil {
+			t.failed(out[i].err)
+		}
+		for _, s := range out[i].said {
+			if s.Said == saidForbidden || s.Said == saidUnknown {
+				r.unsure[t] = true
+			}
 		}
 	}
 }
 
-// restore adds an order for every binding that may be restored, and says why others may not.
-func (r *round) restore(ctx context.Context, t *task, order *RestoreOrder) (said []Restored, err error) {
+// restore gives an order for every binding that may be restored, and says why others may not.
+func (r *round) restore(ctx context.Context, t *task, order *RestoreOrder) (todos []*todo, said []Restored, err error) {
 	for _, b := range t.bindings {
 		if b.acted.IsZero() || order.Token != "" && b.token != order.Token {
 			continue
@@ -74,18 +98,22 @@ func (r *round) restore(ctx context.Context, t *task, order *RestoreOrder) (said
 		case t.retracted.IsZero() && !order.OwnerVerified:
 			why = saidNoReason
 		default:
-			if why, err = r.restoreOne(ctx, t, b, order); err != nil {
-				return nil, err
+			var o *todo
+			if o, why, err = r.restoreOne(ctx, t, b, order); err != nil {
+				return nil, nil, err
+			}
+			if o != nil {
+				todos = append(todos, o)
 			}
 		}
 		said = append(said, Restored{Task: t.task, Binding: b.facts.ID, Said: why})
 	}
-	return said, nil
+	return todos, said, nil
 }
 
-// restoreOne adds the order by which one binding is restored; "" says that it did. The last word is rule 15's, within the transaction,
+// restoreOne gives the order by which one binding is restored, or why it is not. The last word is rule 15's, within the transaction,
 // which sees whether the number is bound to another account.
-func (r *round) restoreOne(ctx context.Context, t *task, b *binding, order *RestoreOrder) (why string, err error) {
+func (r *round) restoreOne(ctx context.Context, t *task, b *binding, order *RestoreOrder) (o *todo, why string, err error) {
 	why15 := huanxin.Restoration{TenureVoided: !t.retracted.IsZero(), OwnerVerified: order.OwnerVerified, BoundElsewhere: huanxin.No}
 	at := b.facts.FirstBound
 	if b.finding != nil && b.finding.FirstBound != (When{}) {
@@ -94,14 +122,14 @@ func (r *round) restoreOne(ctx context.Context, t *task, b *binding, order *Rest
 	why15.Binding = b.facts.binding(b.finding, t.zone)
 	known := true
 	if why15.Holder, known, err = r.a.todaysTenure(ctx, t.number, at); err != nil {
-		return "", err
+		return nil, "", err
 	} else if !known {
-		return saidUnknown, nil
+		return nil, saidUnknown, nil
 	}
 	if !huanxin.MayRestore(why15) {
-		return saidForbidden, nil
+		return nil, saidForbidden, nil
 	}
-	o := &todo{t: t, b: b, before: b.intent == restore}
+	o = &todo{t: t, b: b, before: b.intent == restore}
 	o.order = orderOf(t, b, restore, r.now)
 	o.still = func(all []Facts) bool {
 		why15.BoundElsewhere = huanxin.No
@@ -112,8 +140,7 @@ func (r *round) restoreOne(ctx context.Context, t *task, b *binding, order *Rest
 		}
 		return huanxin.MayRestore(why15)
 	}
-	r.todo = append(r.todo, o)
-	return "", nil
+	return o, "", nil
 }
 
 // todaysTenure gives what can be known of today's tenure from the outside: the hub is asked whether the holder has changed since the
@@ -188,10 +215,11 @@ func (a *Agent) restoreNow(ctx context.Context, o *RestoreOrder) ([]Restored, er
 		return nil, f.err
 	}
 	t.recognise(a, f.facts)
-	said, err := r.restore(ctx, t, o)
+	todos, said, err := r.restore(ctx, t, o)
 	if err != nil {
 		return nil, err
 	}
+	r.todo = append(r.todo, todos...)
 	r.intend()
 	if err := a.state.saveIntents(ctx, r.todo); err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -32,8 +31,8 @@ func (r *round) note(o *todo) {
 		if o.effect != uncertain && !o.before { // it was certainly not done
 			b.intent = 0
 		}
-		if held := (*heldError)(nil); errors.As(o.err, &held) {
-			o.t.problem, b.failure = held.Error(), nil
+		if isPutOff(o.err) {
+			o.t.problem, b.failure = o.err.Error(), nil
 			o.t.tries-- // which is nobody's failure
 		}
 		return

@@ -249,10 +249,22 @@ func (c *sqlConnector) findSome(ctx context.Context, wants []*want, out []found)
 		if err := c.findPipelined(ctx, conn, wants, out); err == nil {
 			return
 		}
+		if err := c.alive(ctx, conn); err != nil { // else each would wait as long
+			for i := range out {
+				out[i] = found{err: err}
+			}
+			return
+		}
 	}
 	for i, w := range wants {
 		out[i].facts, out[i].err = c.findOne(ctx, conn, w, w.findBy(c))
 	}
+}
+
+func (c *sqlConnector) alive(ctx context.Context, conn *sql.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return conn.PingContext(ctx)
 }
 
 func (w *want) findBy(c *sqlConnector) *statement { return c.finds[w.kind] }

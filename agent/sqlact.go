@@ -8,21 +8,20 @@ import (
 	"github.com/huanxin-platform/huanxin"
 )
 
-func (c *sqlConnector) act(ctx context.Context, next func() *order, did func(*order)) {
+func (c *sqlConnector) act(ctx context.Context, next func() *order, did func(*order)) error {
 	if c.d.pipelined {
-		(&lane{c: c, did: did}).act(ctx, next)
-		return
+		return (&lane{c: c, did: did}).act(ctx, next)
 	}
-	inTurn(next, did, func(o *order) (effect, error) { return c.actAlone(ctx, o) })
+	return inTurn(next, did, func(o *order) (effect, error) { return c.actAlone(ctx, o) })
 }
 
 // actAlone does an order in one transaction: the binding is read there and judged again, then the statements run, each within its rows.
 func (c *sqlConnector) actAlone(ctx context.Context, o *order) (effect, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	tx, err := c.db.BeginTx(ctx, nil)
+	tx, err := c.db.BeginTx(ctx, &sql.TxOptions{Isolation: c.d.isolation})
 	if err != nil {
-		return 0, fmt.Errorf("sql: %w", c.redact(&statement{name: "begin"}, err))
+		return 0, &unreachable{c.redact(&statement{name: "begin"}, err)}
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after a commit
 	if o.still != nil {
@@ -44,6 +43,7 @@ func (c *sqlConnector) actAlone(ctx context.Context, o *order) (effect, error) {
 			return gone, nil
 		}
 	}
+	o.begun()
 	if err := tx.Commit(); err != nil {
 		return uncertain, c.redact(&statement{name: "commit"}, err)
 	}

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,37 +24,44 @@ type lane struct {
 	// end is how the transaction that is open ends; "": none is open. open is the order whose commit it is.
 	end  string
 	open *order
+	// known are statements that this connection has prepared. The driver prepares others in an exchange of their own, before the end of the
+	// transaction that is open, which would fail with them.
+	known map[string]bool
 }
 
 const (
 	commit   = "COMMIT"
 	rollback = "ROLLBACK"
-	idle     = 'I' // the state of a connection with no transaction
+	// A look and what is done by it see one state of the accounts: what somebody else changed meanwhile is an error, whatever the
+	// company's statements lock.
+	beginOrder = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+
+	idle          = 'I' // the state of a connection with no transaction
+	inTransaction = 'T'
 )
 
-// act does orders until next has none.
-func (l *lane) act(ctx context.Context, next func() *order) {
+// act does orders until next has none, or the database cannot be reached.
+func (l *lane) act(ctx context.Context, next func() *order) error {
 	for o := next(); o != nil; {
 		conn, err := l.c.db.Conn(ctx)
 		if err != nil {
-			o.err = l.c.redact(&statement{name: "begin"}, err)
+			o.err = &unreachable{l.c.redact(&statement{name: "begin"}, err)}
 			l.did(o)
-			o = next()
-			continue
+			return o.err
 		}
 		rest, foreign := l.actOn(ctx, conn, o, next)
 		if foreign {
-			inTurn(func() *order {
+			return inTurn(func() *order {
 				if one := rest; one != nil {
 					rest = nil
 					return one
 				}
 				return next()
 			}, l.did, func(o *order) (effect, error) { return l.c.actAlone(ctx, o) })
-			return
 		}
 		o = rest
 	}
+	return nil
 }
 
 // actOn does orders on one connection for as long as it is good, and gives the order that it came to. foreign says that it is not one of
@@ -65,7 +74,7 @@ func (l *lane) actOn(ctx context.Context, conn *sql.Conn, o *order, next func() 
 			rest = o
 			return nil
 		}
-		l.pg = pg.Conn()
+		l.pg, l.known = pg.Conn(), map[string]bool{}
 		for rest = o; rest != nil; rest = next() {
 			if err := ctx.Err(); err != nil {
 				rest.err = err
@@ -88,9 +97,10 @@ func (l *lane) actOn(ctx context.Context, conn *sql.Conn, o *order, next func() 
 	return rest, foreign
 }
 
-// timed bounds an exchange. What has begun is not left undecided because the agent is to stop.
-func (l *lane) timed(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), l.c.timeout)
+// timed bounds an exchange of so many statements. The server bounds each of them, and is given time to say so: its answer to what came first
+// is not known before. What has begun is not left undecided because the agent is to stop.
+func (l *lane) timed(ctx context.Context, statements int) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), time.Duration(statements)*l.c.timeout+2*time.Second)
 }
 
 // finish ends the transaction that is open.
@@ -98,7 +108,7 @@ func (l *lane) finish(ctx context.Context) {
 	if l.end == "" {
 		return
 	}
-	ctx, cancel := l.timed(ctx)
+	ctx, cancel := l.timed(ctx, 1)
 	defer cancel()
 	tag, err := l.pg.Exec(ctx, l.end)
 	l.ended(tag, err)
@@ -131,10 +141,12 @@ func (l *lane) one(ctx context.Context, o *order) (begun bool) {
 		o.err = nil
 		return false
 	case o.effect == 0 && o.err == nil:
+		o.begun()
 		l.end, l.open = commit, o
 		return true
 	}
-	if o.err != nil { // a transaction that failed takes no other statement
+	if o.err != nil || l.pg.PgConn().TxStatus() != inTransaction { // a transaction that failed takes no other statement
+		clear(l.known) // the driver forgets what it prepared for an exchange that failed
 		l.finish(ctx)
 	}
 	l.did(o)
@@ -144,25 +156,29 @@ func (l *lane) one(ctx context.Context, o *order) (begun bool) {
 var errNotBegun = errors.New("the connection was lost with the order before")
 
 func (l *lane) begin(ctx context.Context, o *order) (effect, error) {
-	ctx, cancel := l.timed(ctx)
-	defer cancel()
 	list := l.c.statements(o)
-	var first []*statement
+	var now []*statement // is sent with the beginning
+	look := l.c.lookAgain(o)
+	if o.still != nil {
+		now = append(now, look)
+	}
 	if list[0].first {
-		first, list = list[:1], list[1:]
+		now, list = append(now, list[0]), list[1:]
+	}
+	if slices.ContainsFunc(now, func(s *statement) bool { return !l.known[s.text] }) {
+		l.finish(ctx)
 	}
 	var batch pgx.Batch
 	if l.end != "" {
 		batch.Queue(l.end)
 	}
-	batch.Queue("BEGIN")
-	look := l.c.lookAgain(o)
-	if o.still != nil {
-		l.queue(&batch, look, o)
-	}
-	for _, s := range first {
+	batch.Queue(beginOrder)
+	for _, s := range now {
+		l.known[s.text] = true
 		l.queue(&batch, s, o)
 	}
+	ctx, cancel := l.timed(ctx, batch.Len())
+	defer cancel()
 	results := l.pg.SendBatch(ctx, &batch)
 	if l.end != "" {
 		tag, err := results.Exec()
@@ -177,7 +193,7 @@ func (l *lane) begin(ctx context.Context, o *order) (effect, error) {
 		}
 	}
 	l.end = rollback
-	e, err := l.read(results, o, look, first)
+	e, err := l.read(results, o, look, now)
 	if e != 0 || err != nil || len(list) == 0 {
 		return e, err
 	}
@@ -185,6 +201,8 @@ func (l *lane) begin(ctx context.Context, o *order) (effect, error) {
 	for _, s := range list {
 		l.queue(&rest, s, o)
 	}
+	ctx, cancel = l.timed(ctx, rest.Len())
+	defer cancel()
 	return l.c.rows(l.pg.SendBatch(ctx, &rest), list)
 }
 
@@ -193,11 +211,12 @@ func (l *lane) queue(b *pgx.Batch, s *statement, o *order) {
 }
 
 // read reads what the beginning of an order gave. What the look says goes before what became of the statements.
-func (l *lane) read(results pgx.BatchResults, o *order, look *statement, first []*statement) (effect, error) {
+func (l *lane) read(results pgx.BatchResults, o *order, look *statement, sent []*statement) (effect, error) {
 	_, err := results.Exec() // BEGIN
 	if err != nil {
 		err = l.c.redact(&statement{name: "begin"}, err)
 	} else if o.still != nil {
+		sent = sent[1:]
 		var all []Facts
 		if all, err = l.look(results, look); err == nil {
 			if e := o.judge(all); e != 0 {
@@ -210,7 +229,7 @@ func (l *lane) read(results pgx.BatchResults, o *order, look *statement, first [
 		_ = results.Close()
 		return 0, err
 	}
-	return l.c.rows(results, first)
+	return l.c.rows(results, sent)
 }
 
 func (l *lane) look(results pgx.BatchResults, s *statement) ([]Facts, error) {

@@ -183,7 +183,7 @@ func (s *state) save(ctx context.Context, tasks []*task, now time.Time) error {
 	}
 	return s.write(ctx, func(tx *sql.Tx) error {
 		update, err := tx.PrepareContext(ctx, `UPDATE tasks SET phase = ?1, next_at = iif(news = ?2, ?3, ?4), tries = ?5, problem = ?6, outcome = ?7,
-			reason = ?8, decided_at = ?9, sent_at = iif(news = ?2 AND decided_at IS ?9, sent_at, NULL), ended = iif(ended = '', ?10, ended),
+			reason = ?8, decided_at = ?9, sent_at = iif(decided_at IS ?9, sent_at, NULL), ended = iif(ended = '', ?10, ended),
 			erase_at = iif(news = ?2, ?11, NULL) WHERE no = ?12`)
 		if err != nil {
 			return err
@@ -295,7 +295,7 @@ func (s *state) sentAnswers(ctx context.Context, tasks []*task, refused map[int]
 				continue
 			}
 			counts["refused "+code]++
-			if _, err := tx.ExecContext(ctx, `UPDATE tasks SET ended = ?1, phase = iif(phase <= 2, phase, 3), next_at = iif(phase <= 2, ?2, next_at)
+			if _, err := tx.ExecContext(ctx, `UPDATE tasks SET ended = ?1, phase = iif(phase <= 2, phase, 3), next_at = iif(phase <= 2, ?2, next_at), news = news + 1
 				WHERE no = ?3 AND ended = ''`, code, micros(now), t.no); err != nil {
 				return err
 			}

@@ -312,9 +312,6 @@ func TestAStateWithoutItsKeysIsNotUsed(t *testing.T) {
 
 // TestAHubThatLiesOrBreaksIsNotBelieved: nothing is unbound by what it says wrongly, and what it lost is said again.
 func TestAHubThatLiesOrBreaksIsNotBelieved(t *testing.T) {
-	body := func(r *http.Request, status int, text string) *http.Response {
-		return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(text)), Request: r}
-	}
 	for name, c := range map[string]struct {
 		before func(*http.Request) (*http.Response, error)
 		after  func(*http.Request, *http.Response) (*http.Response, error)
@@ -502,4 +499,9 @@ func TestAKindThatIsNotWorkedIsNotInScope(t *testing.T) {
 // rereads reports whether a request reads tasks again.
 func rereads(r *http.Request) bool {
 	return r.URL.Path == "/v1/tasks" && r.URL.Query().Has("ids") || strings.HasPrefix(r.URL.Path, "/v1/tasks/")
+}
+
+// body is an answer of a hub's.
+func body(r *http.Request, status int, text string) *http.Response {
+	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(text)), Request: r}
 }

@@ -12,16 +12,14 @@ import (
 	"github.com/huanxin-platform/huanxin"
 )
 
-// batchSize is how many tasks are worked together, and how many answers go in one request.
+// batchSize is how many tasks are worked together, and how many answers go in one request, unless Options.batch says otherwise.
 const batchSize = 500
 
 // Work works what is due now: decides, acts, answers. It gives when there is something to do next, as far as is known; zero: nothing.
 func (a *Agent) Work(ctx context.Context) (next time.Time, err error) {
 	a.working.Lock()
 	defer a.working.Unlock()
-	if err := a.obey(ctx); err != nil {
-		return time.Time{}, err
-	}
+	defer a.keepAsking(ctx)()
 	err = a.workAll(ctx)
 	var held *heldError
 	if errors.As(err, &held) {
@@ -42,9 +40,13 @@ func (a *Agent) Work(ctx context.Context) (next time.Time, err error) {
 // workAll works what is due. While a batch is worked, the one before is answered; who calls answers what is left.
 func (a *Agent) workAll(ctx context.Context) error {
 	var earlier errand
+	defer func() { earlier.drain() }() // of a panic's
 	for {
+		if err := a.obey(ctx); err != nil { // what people ask for does not wait for everything else
+			return errors.Join(err, earlier.wait())
+		}
 		tasks, err := a.workBatch(ctx)
-		if err := errors.Join(err, earlier.wait()); err != nil || len(tasks) < batchSize {
+		if err := errors.Join(err, earlier.wait()); err != nil || len(tasks) < a.o.batch {
 			return err
 		}
 		earlier = a.answerLater(ctx, slices.DeleteFunc(tasks, earlier.covers))
@@ -53,27 +55,50 @@ func (a *Agent) workAll(ctx context.Context) error {
 
 // errand answers tasks while others are worked.
 type errand struct {
-	ended chan error          // nil: there is none
+	ended chan result         // nil: there is none
 	tasks map[int64]time.Time // by no: when the answer was decided that is sent
+}
+
+type result struct {
+	err   error
+	panic any
 }
 
 func (a *Agent) answerLater(ctx context.Context, tasks []*task) errand {
 	tasks = slices.DeleteFunc(tasks, func(t *task) bool { return t.answer.Outcome == 0 || !t.sent.IsZero() })
-	e := errand{ended: make(chan error, 1), tasks: make(map[int64]time.Time, len(tasks))}
+	e := errand{ended: make(chan result, 1), tasks: make(map[int64]time.Time, len(tasks))}
 	for _, t := range tasks {
 		e.tasks[t.no] = t.decided
 	}
-	go func() { e.ended <- a.send(ctx, tasks) }()
+	go func() {
+		var r result
+		defer func() {
+			r.panic = recover()
+			e.ended <- r
+		}()
+		r.err = a.send(ctx, tasks)
+	}()
 	return e
 }
 
+// drain waits for its end, whatever it is.
+func (e *errand) drain() {
+	if e.ended != nil {
+		<-e.ended
+	}
+}
+
+// wait waits for its end. A panic there is one here.
 func (e *errand) wait() error {
 	if e.ended == nil {
 		return nil
 	}
-	err := <-e.ended
+	r := <-e.ended
 	e.ended = nil
-	return err
+	if r.panic != nil {
+		panic(r.panic)
+	}
+	return r.err
 }
 
 // covers reports whether a task's answer was sent since it was read from the state.
@@ -86,6 +111,7 @@ type round struct {
 	now   time.Time
 	// todo are orders in the order of the tasks.
 	todo   []*todo
+	readAt time.Time      // when the tasks were read again
 	unsure map[*task]bool // it may be told later whether it may be restored
 }
 
@@ -104,7 +130,7 @@ type todo struct {
 // workBatch works tasks that are due, and gives them.
 func (a *Agent) workBatch(ctx context.Context) ([]*task, error) {
 	now := a.now()
-	tasks, err := a.state.tasks(ctx, `next_at <= ? ORDER BY next_at, no LIMIT ?`, now.UnixMicro(), batchSize)
+	tasks, err := a.state.tasks(ctx, `next_at <= ? ORDER BY next_at, no LIMIT ?`, now.UnixMicro(), a.o.batch)
 	if err != nil || len(tasks) == 0 {
 		return nil, err
 	}
@@ -272,6 +298,7 @@ func (r *round) intend() {
 		o.b.dirty = true
 		o.intended = o.b.intentAt
 		o.token, o.until = o.b.token, r.now.Add(r.a.restoreFor)
+		o.step = func() { r.a.at("began to " + deedWords[o.deed]) }
 		if o.deed == suspend || o.deed == unbind {
 			t, b := o.t, o.b
 			o.still = func(all []Facts) bool {
@@ -296,14 +323,20 @@ func (r *round) act(ctx context.Context) {
 				return nil
 			}
 			o := &r.todo[i].order
-			if o.err = r.a.held(); o.err == nil {
+			if o.err = r.mayBegin(o); o.err == nil {
 				return o
 			}
 		}
 	}
 	did := func(o *order) { r.a.at("did " + deedWords[o.deed]) }
 	lanes := min(len(r.todo), r.a.conn.atOnce())
-	each(lanes, lanes, func(int) { r.a.conn.act(ctx, next, did) })
+	errs := make([]error, lanes)
+	each(lanes, lanes, func(i int) { errs[i] = r.a.conn.act(ctx, next, did) })
+	for o := next(); o != nil; o = next() { // every lane left off
+		if o.err = errUndone; errs[0] != nil {
+			o.err = errs[0]
+		}
+	}
 }
 
 // each calls f for 0 up to n, at most so many at once.

@@ -149,6 +149,9 @@ func agentRestore(ctx context.Context, args []string) error {
 		said, err := a.Order(ctx, o)
 		for _, s := range said {
 			fmt.Printf("%s %s: %s\n", s.Task, s.Binding, s.Said)
+			if s.Failed() && err == nil {
+				err = errors.New("not everything was restored")
+			}
 		}
 		return err
 	})

@@ -19,7 +19,7 @@ import (
 )
 
 // Version is that of the contract. It rises with every change of the OpenAPI document.
-const Version = "1.7.0"
+const Version = "1.8.0"
 
 const title = "huanxin 焕新"
 

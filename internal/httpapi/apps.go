@@ -16,7 +16,7 @@ func (a *api) appRoutes() []Route {
 		{Method: "GET", Path: "/v1/tasks", Tag: "Apps", Summary: "List open tasks",
 			Description: "Listing delivers. Paging with after skips nothing: tasks are listed in the order in which they came to be. " +
 				"With ids those tasks are read again instead, right before acting: in the order of the ids, whatever their states; what is no task of the app's is left out.",
-			Scope:       huanxin.ScopeTasksWork, Party: huanxin.AppParty,
+			Scope: huanxin.ScopeTasksWork, Party: huanxin.AppParty,
 			Query: []Param{
 				{Name: "state", Doc: "Default: open, which is all of the others.", Enum: []string{"open", "queued", "delivered", "in_review", "action_required", "failed", "overdue", "escalated"}},
 				{Name: "after", Doc: "The after of the page before."},
