@@ -108,8 +108,10 @@ func TestAnAppReadsManyOfItsTasksAgain(t *testing.T) {
 			}
 		}
 		equal(read(chat[2], chat[0]), "2 delivered", "0 delivered")
-		w.answers("chat", w.task("chat"), huanxin.Unbound, huanxin.Removed)
-		_, err := w.CancelRequest(t.Context(), w.as("cmcc"), made[1].ID)
+		first, err := w.Task(t.Context(), w.as("chat"), chat[0])
+		must(t, err)
+		w.answers("chat", first, huanxin.Unbound, huanxin.Removed)
+		_, err = w.CancelRequest(t.Context(), w.as("cmcc"), made[1].ID)
 		must(t, err)
 		equal(read(chat[3], game[3], chat[1], "task_x", chat[0], "+8613800000001", chat[3]), "3 delivered", "1 cancelled", "0 answered", "3 delivered")
 		equal(read())
