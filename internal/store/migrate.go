@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -18,12 +17,12 @@ var migrations embed.FS
 
 // migrate brings the schema to the newest version. Hubs that start at once on one PostgreSQL wait for each other.
 func (s *Store) migrate(ctx context.Context) (err error) {
-	dir, err := fs.Sub(migrations, "migrations/"+s.Engine())
+	steps, err := stepsOf(s.Engine())
 	if err != nil {
 		return err
 	}
 	db, kind := s.db, goose.DialectPostgres
-	var opts []goose.ProviderOption
+	opts := []goose.ProviderOption{goose.WithGoMigrations(steps...), goose.WithDisableGlobalRegistry(true)}
 	if s.writer != nil {
 		kind = goose.DialectSQLite3
 		// The writing connection is taken, and readers may not write: a connection for the migration alone.
@@ -39,7 +38,7 @@ func (s *Store) migrate(ctx context.Context) (err error) {
 		}
 		opts = append(opts, goose.WithSessionLocker(locker))
 	}
-	p, err := goose.NewProvider(kind, db, dir, opts...)
+	p, err := goose.NewProvider(kind, db, nil, opts...)
 	if err != nil {
 		return err
 	}
@@ -53,6 +52,31 @@ func (s *Store) migrate(ctx context.Context) (err error) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// stepsOf gives an engine's migrations. Each file is given to the database as a whole, which knows better than goose where a statement ends; goose
+// would also take longer to read the files than the database to carry them out.
+func stepsOf(engine string) (steps []*goose.Migration, err error) {
+	dir := "migrations/" + engine
+	files, err := migrations.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		version, err := goose.NumericComponent(f.Name())
+		if err != nil {
+			return nil, err
+		}
+		text, err := migrations.ReadFile(dir + "/" + f.Name())
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, string(text))
+			return err
+		}}, nil))
+	}
+	return steps, nil
 }
 
 // migrateAttempts bounds how often a migration of SQLite is tried. goose looks which are missing before it locks the file,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,9 +32,9 @@ func firstVersion(t *testing.T, dsn string) {
 	db, err := sql.Open(driver, name)
 	must(err)
 	defer db.Close()
-	files, err := fs.Sub(migrations, "migrations/"+dir)
+	steps, err := stepsOf(dir)
 	must(err)
-	p, err := goose.NewProvider(kind, db, files)
+	p, err := goose.NewProvider(kind, db, nil, goose.WithGoMigrations(steps...), goose.WithDisableGlobalRegistry(true))
 	must(err)
 	_, err = p.UpTo(t.Context(), 1)
 	must(err)

@@ -1,4 +1,3 @@
--- +goose Up
 -- Times are integer microseconds UTC; 0 is none. Enumerations are the numbers of the root package.
 
 CREATE TABLE parties (
@@ -256,10 +255,8 @@ CREATE TABLE audit_positions (
   audit    BIGINT NOT NULL UNIQUE
 );
 
--- +goose StatementBegin
 CREATE FUNCTION never_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$;
--- +goose StatementEnd
 CREATE TRIGGER events_never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON events EXECUTE FUNCTION never_changed();
 CREATE TRIGGER audit_never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON audit EXECUTE FUNCTION never_changed();
 CREATE TRIGGER answers_never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON answers EXECUTE FUNCTION never_changed();

@@ -1,4 +1,3 @@
--- +goose Up
 -- What an event led to: the number's mark, and its carrier times 65536; -1 for events accepted before there were marks.
 ALTER TABLE events ADD COLUMN led_to BIGINT NOT NULL DEFAULT -1;
 

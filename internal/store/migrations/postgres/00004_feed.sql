@@ -1,4 +1,3 @@
--- +goose Up
 -- The feed log: everything that streams may be told of, in one order. A row stands for what one transaction made; its items
 -- have the positions from first on. Written by the sequencer alone.
 CREATE TABLE feed_positions (

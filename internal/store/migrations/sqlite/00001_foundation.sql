@@ -1,4 +1,3 @@
--- +goose Up
 -- Times are integer microseconds UTC; 0 is none. Enumerations are the numbers of the root package.
 
 CREATE TABLE parties (
@@ -248,21 +247,9 @@ CREATE TABLE audit_positions (
   audit    INTEGER NOT NULL UNIQUE
 ) STRICT;
 
--- +goose StatementBegin
 CREATE TRIGGER events_no_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
--- +goose StatementEnd
--- +goose StatementBegin
 CREATE TRIGGER events_no_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are never erased'); END;
--- +goose StatementEnd
--- +goose StatementBegin
 CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END;
--- +goose StatementEnd
--- +goose StatementBegin
 CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is never erased'); END;
--- +goose StatementEnd
--- +goose StatementBegin
 CREATE TRIGGER answers_no_update BEFORE UPDATE ON answers BEGIN SELECT RAISE(ABORT, 'answers are never changed'); END;
--- +goose StatementEnd
--- +goose StatementBegin
 CREATE TRIGGER answers_no_delete BEFORE DELETE ON answers BEGIN SELECT RAISE(ABORT, 'answers are never erased'); END;
--- +goose StatementEnd

@@ -1,4 +1,3 @@
--- +goose Up
 -- The clock of a request: not later than the earliest step of its open tasks. An index of every task's step would cost each
 -- task an entry when it is made and another when it is answered. A row that is too early is looked at and set right.
 CREATE TABLE clocks (

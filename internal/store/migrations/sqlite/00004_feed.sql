@@ -1,4 +1,3 @@
--- +goose Up
 -- The feed log: everything that streams may be told of, in one order. A row stands for what one transaction made; its items
 -- have the positions from first on. Written by the sequencer alone.
 CREATE TABLE feed_positions (
@@ -119,15 +118,7 @@ ALTER TABLE clients ADD COLUMN feed_alg TEXT NOT NULL DEFAULT '';
 
 INSERT INTO counters (name, value) VALUES ('task_note', 0), ('stream', 0), ('stream_signal', 0);
 
--- +goose StatementBegin
 CREATE TRIGGER notices_no_update BEFORE UPDATE ON notices BEGIN SELECT RAISE(ABORT, 'notices are never changed'); END;
--- +goose StatementEnd
--- +goose StatementBegin
 CREATE TRIGGER task_notes_no_update BEFORE UPDATE ON task_notes BEGIN SELECT RAISE(ABORT, 'notes are never changed'); END;
--- +goose StatementEnd
--- +goose StatementBegin
 CREATE TRIGGER answer_sets_no_update BEFORE UPDATE ON answer_sets BEGIN SELECT RAISE(ABORT, 'evidence is never changed'); END;
--- +goose StatementEnd
--- +goose StatementBegin
 CREATE TRIGGER answer_sets_no_delete BEFORE DELETE ON answer_sets BEGIN SELECT RAISE(ABORT, 'evidence is never erased'); END;
--- +goose StatementEnd

@@ -1,4 +1,3 @@
--- +goose Up
 -- 1: the app takes no part yet; 1: the app lets one number have one account.
 ALTER TABLE parties ADD COLUMN not_joined INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE parties ADD COLUMN one_per_number INTEGER NOT NULL DEFAULT 0;
