@@ -24,10 +24,13 @@ check:
 	go vet ./...
 	go tool staticcheck ./...
 
+# SQLite itself, C made into Go, is not watched for races: it alone would take as long as all else.
+UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory,-gcflags=$(p)=-race=false)
+
 # -race needs cgo, whatever the environment says of it. check has vetted already. A busy machine may take several times as
-# long as a quiet one. SQLite itself, C made into Go, is not watched for races: it alone would take as long as all else.
+# long as a quiet one. Tests wait for servers, for clocks and for each other: one package more than there are cores fills the gaps.
 unit:
-	CGO_ENABLED=1 go test -race -gcflags='modernc.org/sqlite/lib=-race=false' -shuffle=on -vet=off -timeout 20m ./...
+	CGO_ENABLED=1 go test -race $(UNWATCHED) -p $$(($$(nproc)+1)) -shuffle=on -vet=off -timeout 20m $(UNITFLAGS) ./...
 
 # Prints the figures of PERFORMANCE.md with hardware and command. Without Redis that line says so.
 bench:
