@@ -167,6 +167,9 @@ func (l *lane) begin(ctx context.Context, o *order) (effect, error) {
 	}
 	if slices.ContainsFunc(now, func(s *statement) bool { return !l.known[s.text] }) {
 		l.finish(ctx)
+		if l.pg.IsClosed() {
+			return 0, errNotBegun
+		}
 	}
 	var batch pgx.Batch
 	if l.end != "" {
