@@ -161,12 +161,12 @@ func agentRound(ctx context.Context, dsn string, tasks, every, from int) (float6
 
 // standIn is as much of a hub as an agent needs that lists its tasks.
 type standIn struct {
-	url               string
-	tasks, every      int
-	from              int
-	answered          []atomic.Int32 // how often, by task
-	taken, unbound    atomic.Int64
-	done              chan struct{}
+	url            string
+	tasks, every   int
+	from           int
+	answered       []atomic.Int32 // how often, by task
+	taken, unbound atomic.Int64
+	done           chan struct{}
 }
 
 const startOfTenure = "2026-03-01T08:00:00+08:00"
