@@ -290,7 +290,7 @@ func TestADeadLetterThatIsSentAgainIsTriedAnew(t *testing.T) {
 	n := &network{answer: func(n int, _ got) (int, http.Header) { return 0, nil }}
 	bubble(t, n, func(t *testing.T, s *stage, stream string, run func(time.Duration)) {
 		s.recycle(1, 1)
-		run(huanxin.PushFor + time.Minute)
+		run(huanxin.PushFor + 10*time.Minute)
 		jti := n.seen[0].jti
 		n.answer = func(int, got) (int, http.Header) { return 202, nil }
 		must(t, s.EnableStream(t.Context(), core.Operator(), stream, ""))
