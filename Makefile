@@ -49,6 +49,6 @@ screenshots:
 	mkdir -p screenshots
 	HUANXIN_SCREENSHOTS=$(CURDIR)/screenshots go test ./internal/sandbox/e2e -count=1
 
-# Kills the hub at random moments for much longer than `make test` does.
+# Kills the hub at random moments for much longer than `make test` does, and an agent at every step on every database; flips every bit of a snapshot.
 faults:
-	HUANXIN_FAULTS=long go test ./internal/server ./agent -run Killed -count=1 -v -timeout 30m
+	HUANXIN_FAULTS=long go test ./internal/server ./agent ./internal/index -run 'Killed|Flipped' -count=1 -v -timeout 30m

@@ -152,7 +152,7 @@ func (o options) known() error {
 
 // onEngine measures everything on one engine.
 func onEngine(ctx context.Context, o options, engine string, out io.Writer) (err error) {
-	w, err := newWorld(ctx, engine)
+	w, err := newWorld(ctx, engine, o.short)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (w *world) useOldLogFiles(ctx context.Context) error {
 }
 
 // newWorld opens a hub on a fresh database on the disk under /var/tmp (/tmp may be memory).
-func newWorld(ctx context.Context, engine string) (w *world, err error) {
+func newWorld(ctx context.Context, engine string, short bool) (w *world, err error) {
 	w = &world{after: make([]string, appCount)}
 	defer func() {
 		if err != nil {
@@ -83,8 +83,10 @@ func newWorld(ctx context.Context, engine string) (w *world, err error) {
 		if w.dsn, err = w.cluster.CreateDatabase("bench"); err != nil {
 			return w, err
 		}
-		if err := w.useOldLogFiles(ctx); err != nil {
-			return w, err
+		if !short {
+			if err := w.useOldLogFiles(ctx); err != nil {
+				return w, err
+			}
 		}
 		cfg.PostgresURLFile = filepath.Join(w.dir, "url")
 		if err := os.WriteFile(cfg.PostgresURLFile, []byte(w.dsn), 0o600); err != nil {
