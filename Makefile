@@ -28,9 +28,9 @@ check:
 UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory,-gcflags=$(p)=-race=false)
 
 # -race needs cgo, whatever the environment says of it. check has vetted already. A busy machine may take several times as
-# long as a quiet one. Tests wait for servers, for clocks and for each other: one package more than there are cores fills the gaps.
+# long as a quiet one.
 unit:
-	CGO_ENABLED=1 go test -race $(UNWATCHED) -p $$(($$(nproc)+1)) -shuffle=on -vet=off -timeout 20m $(UNITFLAGS) ./...
+	CGO_ENABLED=1 go test -race $(UNWATCHED) -shuffle=on -vet=off -timeout 20m $(UNITFLAGS) ./...
 
 # Prints the figures of PERFORMANCE.md with hardware and command. Without Redis that line says so.
 bench:
@@ -42,7 +42,7 @@ fuzz:
 	scripts/fuzz $(FUZZTIME)
 
 fuzz-short:
-	scripts/fuzz 5s
+	scripts/fuzz 3s
 
 # Pictures of the holder's pages, as people in the tests see them, to be looked at: in screenshots/.
 screenshots:

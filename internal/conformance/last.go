@@ -19,7 +19,7 @@ func lastScenarios(r *run) []*scenario {
 			fix: say("tenure_id 和 digest 原样带回;结果与理由用规定的词,没有\"其他\";链接在登记的域名上", "send tenure_id and digest back as they are; outcomes and reasons are those of the contract, there is no \"other\"; links lie on registered domains"), run: r.wellFormed},
 		{code: "read-again", rule: "§6", stage: atLast, title: say("动手之前再读任务", "Tasks are read again right before acting"),
 			why: say("从送达到动手之间,机主可能取消,持号期可能结束", "between delivery and acting the holder may cancel and the tenure may end"),
-			fix: say("动账号之前 GET /v1/tasks/{id}", "GET /v1/tasks/{id} before touching an account"), run: r.readAgain},
+			fix: say("动账号之前 GET /v1/tasks/{id}(或 GET /v1/tasks?ids=)", "GET /v1/tasks/{id} (or GET /v1/tasks?ids=) before touching an account"), run: r.readAgain},
 		{code: "clock", rule: "§6", stage: atLast, title: say("按时答复", "Answers in time"),
 			why: say("五个工作日内答复,之后升级;in_review 不停钟", "due within five working days, then escalated; in_review does not stop the clock"),
 			fix: say("收到就办;要人工看的当天就答 in_review 或 action_required", "work tasks as they come, and answer in_review or action_required at once where a person must look"), run: r.inTime},

@@ -304,7 +304,7 @@ func endedScenarios(r *run) []*scenario {
 	p.account(cancelled, "ca")
 	p.account(aborted, "cb")
 	why := say("动手之前再读一次任务:已取消、已中止或不同的,什么也不做", "right before acting the task is read again: cancelled, aborted or stale means do nothing")
-	fix := say("动账号之前 GET /v1/tasks/{id},比较状态、持号期和 digest", "GET /v1/tasks/{id} before touching an account, and compare state, tenure and digest")
+	fix := say("动账号之前 GET /v1/tasks/{id}(或 GET /v1/tasks?ids=),比较状态、持号期和 digest", "GET /v1/tasks/{id} (or GET /v1/tasks?ids=) before touching an account, and compare state, tenure and digest")
 	return []*scenario{
 		{code: "cancelled", rule: "§6", title: say("送达时已经取消", "Cancelled before it arrives"), line: cancelled, why: why, fix: fix,
 			run: func(ctx context.Context) finding { return r.ended(ctx, cancelled, r.cancel(ctx)) }},

@@ -96,7 +96,7 @@ func (o *office) told(what huanxin.EventType, task string) (n int) {
 
 // lists counts how often the app looked at its task list.
 func (o *office) lists() int {
-	return o.faults.count("GET /v1/tasks") - o.faults.count("GET /v1/tasks/")
+	return o.faults.count("GET /v1/tasks") - o.faults.count("GET /v1/tasks?ids")
 }
 
 var ways = map[string][]func(*office){"polled": {everyNumber}, "pushed": {everyNumber, pushed}}

@@ -396,7 +396,7 @@ var errNetwork = errors.New("connection reset by peer")
 
 func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.mu.Lock()
-	f.calls = append(f.calls, r.Method+" "+r.URL.Path)
+	f.calls = append(f.calls, r.Method+" "+nameOf(r))
 	fail, lost := f.fail, f.lost
 	f.mu.Unlock()
 	if fail != nil {
@@ -410,6 +410,14 @@ func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errNetwork
 	}
 	return resp, err
+}
+
+// nameOf gives the path of a call; of one that reads tasks again it says so.
+func nameOf(r *http.Request) string {
+	if r.URL.Query().Has("ids") {
+		return r.URL.Path + "?ids"
+	}
+	return r.URL.Path
 }
 
 func (f *faults) set(fail func(*http.Request) (*http.Response, error), lost func(*http.Request) bool) {

@@ -151,7 +151,7 @@ func TestAHubInTroubleIsWaitedFor(t *testing.T) {
 			o.faults.set(func(r *http.Request) (*http.Response, error) { // every call once, when it is made first
 				lock.Lock()
 				defer lock.Unlock()
-				if fails[r.URL.Path]++; fails[r.URL.Path] == 1 {
+				if fails[nameOf(r)]++; fails[nameOf(r)] == 1 {
 					return trouble()
 				}
 				return nil, nil
