@@ -30,6 +30,9 @@ type follower struct {
 	maxBytes int64
 	log      *slog.Logger
 	water    *highWater
+	news     forgotten
+	// clockWrong says that a replica came from the future: if it is our clock that is slow, each seems younger than it is.
+	clockWrong atomic.Bool
 
 	current atomic.Pointer[loaded]
 	turn    chan struct{} // held by the one who changes current
@@ -42,7 +45,7 @@ type follower struct {
 
 func newFollower(o Options, water *highWater) (*follower, error) {
 	f := &follower{path: o.Replica.Path, hub: o.Hub, pulling: o.Hub != nil && o.Replica.Every >= 0, every: o.Replica.Every, maxAge: o.Replica.MaxAge, maxLag: o.MaxLag, maxBytes: o.Replica.MaxBytes,
-		log: o.Log, water: water, turn: make(chan struct{}, 1), woken: make(chan struct{}, 1)}
+		log: o.Log, water: water, news: forgotten{seal: newSealer()}, turn: make(chan struct{}, 1), woken: make(chan struct{}, 1)}
 	if f.path == "" {
 		return nil, errors.New("guard: the replica has no path")
 	}
@@ -55,7 +58,10 @@ func newFollower(o Options, water *highWater) (*follower, error) {
 	if !f.pulling {
 		f.every = lookEvery
 	}
-	if f.maxAge <= 0 {
+	if f.maxAge < 0 {
+		return nil, errors.New("guard: the replica's MaxAge is negative")
+	}
+	if f.maxAge == 0 {
 		f.maxAge = defaultMaxAge
 	}
 	if f.maxBytes <= 0 {
@@ -152,12 +158,13 @@ func (f *follower) bring(ctx context.Context, insist bool) error {
 	}
 	if err := f.pull(ctx); err != nil {
 		f.pulls.failed.Add(1)
-		if errors.Is(err, replica.ErrFuture) { // our clock may be slow, so every replica older than it seems
-			f.doubt()
+		if errors.Is(err, replica.ErrFuture) {
+			f.clockWrong.Store(true)
 		}
 		return err
 	}
 	f.pulls.came.Add(1)
+	f.clockWrong.Store(false)
 	return f.place(ctx)
 }
 
@@ -251,6 +258,10 @@ func (f *follower) judge(m replica.Manifest) error {
 func (f *follower) swap(r *replica.Replica) {
 	now := time.Now()
 	l := newLoaded(r, now)
+	if old := f.current.Load(); old != nil && old.asOf == l.asOf && old.issued.Equal(l.issued) {
+		l.at, l.wasOld = old.at, old.wasOld // it is no younger for being read again
+	}
+	f.news.settle(l.issued)
 	f.water.observe(l.asOf, now)
 	if old := f.current.Swap(l); old != nil {
 		f.close(old)

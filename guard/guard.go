@@ -198,10 +198,17 @@ type asked struct {
 }
 
 // Forget makes the guard ask the hub again about a number: call it when an event about the number arrives (identifier-recycled,
-// number-released). An answer that is under way is not kept either.
+// number-released). An answer that is under way is not used for who asks from now on, and the replica says nothing certain of the number until one
+// is there that was made afterwards.
 func (g *Guard) Forget(number huanxin.Number) {
-	if g.hub != nil && g.hub.cache != nil {
-		g.hub.cache.forget(number)
+	if number.IsZero() {
+		return
+	}
+	if g.replica != nil {
+		g.replica.forget(number)
+	}
+	if g.hub != nil {
+		g.hub.forget(number)
 	}
 }
 

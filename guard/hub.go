@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"strings"
@@ -146,9 +147,22 @@ func (h *hub) fly(f *flight, key flightKey, ask *asked) {
 	}
 	h.settle(failed)
 	h.mu.Lock()
-	delete(h.asks, key)
+	if h.asks[key] == f {
+		delete(h.asks, key)
+	}
 	h.mu.Unlock()
 	close(f.done)
+}
+
+// forget has what is known of a number, or on its way, serve nobody who asks from now on.
+func (h *hub) forget(number huanxin.Number) {
+	if h.cache != nil {
+		h.cache.forget(number)
+	}
+	n := h.seal.seal(number)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.asks, func(k flightKey, _ *flight) bool { return k.number == n })
 }
 
 // settle tells the breaker, and the log when the hub begins or ceases to fail.

@@ -112,7 +112,7 @@ func (f *follower) decide(ask *asked, place int, now time.Time) (d Decision, cer
 	}
 	defer held.n.Add(-1)
 	age := l.age(now)
-	if age > f.maxAge || l.wasOld < -clockSkew || l.doubted.Load() {
+	if !f.vouches(l, age) || f.news.newer(ask.number, l.issued) {
 		return Decision{Reason: huanxin.GuardStale}, false
 	}
 	found := l.Mark(ask.number.Digits())
@@ -131,6 +131,19 @@ func (f *follower) decide(ask *asked, place int, now time.Time) (d Decision, cer
 		d.Access, d.Reason, certain = huanxin.StepUp, huanxin.GuardCarrierLate, false
 	}
 	return d, certain
+}
+
+// vouches reports whether a replica of this age is relied on.
+func (f *follower) vouches(l *loaded, age time.Duration) bool {
+	return age <= f.maxAge && l.wasOld >= -clockSkew && !l.doubted.Load() && !f.clockWrong.Load()
+}
+
+// forget has the replica say nothing certain of a number until a newer one is there.
+func (f *follower) forget(n huanxin.Number) {
+	if !f.news.add(n, time.Now()) {
+		f.doubt()
+		f.wake()
+	}
 }
 
 // judge decides by a mark. What is not Allow or Block may be otherwise by now and is not certain.
@@ -167,5 +180,5 @@ func (f *follower) status(s *Status) {
 	defer held.n.Add(-1)
 	now := time.Now()
 	s.Replica, s.AsOf, s.Numbers, s.Age = true, l.asOf, l.Len(), max(l.age(now), 0)
-	s.Vouches = s.Age <= f.maxAge && l.wasOld >= -clockSkew && !l.doubted.Load()
+	s.Vouches = f.vouches(l, s.Age)
 }

@@ -100,6 +100,9 @@ func (g *guardFlags) check() (secret string, err error) {
 	if (g.cert == "") != (g.key == "") {
 		return "", usageError(say("guard: --tls-cert 与 --tls-key 要一起给出", "guard: --tls-cert and --tls-key go together"))
 	}
+	if g.replica.MaxAge <= 0 {
+		return "", usageError(say("guard: --max-age 必须大于 0", "guard: --max-age must be more than 0"))
+	}
 	if g.secretFile != "" {
 		text, err := os.ReadFile(g.secretFile)
 		if err != nil {

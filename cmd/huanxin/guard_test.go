@@ -183,9 +183,17 @@ func TestTheGuardFollowsAReplicaAndListensOnASocket(t *testing.T) {
 	})
 	again.stop()
 	old := a.guard(t, dir, "--listen", "127.0.0.1:0", "--replica", "numbers", "--no-pull", "--max-age", "1ms")
-	if got := decides(t, "http://"+old.ready[0], "", kept, date(ago(100))); strings.Contains(got, "allow") {
-		t.Error("an old replica:", got)
-	}
+	within5s(t, "an old replica vouches for nobody", func() bool {
+		got := decides(t, "http://"+old.ready[0], "", kept, date(ago(100)))
+		if strings.Contains(got, "allow") {
+			t.Error("an old replica:", got)
+		}
+		resp, err := http.Get("http://" + old.ready[0] + "/metrics")
+		must(t, err)
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		return err == nil && strings.Contains(string(text), "huanxin_guard_replica_age_seconds") // it is in memory
+	})
 }
 
 func TestTheGuardLetsNobodyElseIn(t *testing.T) {
@@ -198,6 +206,7 @@ func TestTheGuardLetsNobodyElseIn(t *testing.T) {
 		"guard --listen :0":                                   "2 would let other machines in",
 		"guard --listen 0.0.0.0:0 --secret-file secret":       "2 would let other machines in",
 		"guard --listen 127.0.0.1:0 --tls-cert x":             "2 go together",
+		"guard --listen 127.0.0.1:0 --max-age 0":              "2 more than 0",
 		"guard --listen 0.0.0.0:0 --tls-cert x --tls-key x":   "2 would let other machines in",
 		"guard --listen 127.0.0.1:0 --secret-file short":      "2 at least 16",
 		"guard --listen 127.0.0.1:0 --secret-file nothing":    "1 no such file",

@@ -122,6 +122,32 @@ func TestTheExampleRuns(t *testing.T) {
 	}
 }
 
+// TestWhoOpensANewAccountTwiceKeepsTheFirst: the number's holder was stopped in two windows, and opens an account in each.
+func TestWhoOpensANewAccountTwiceKeepsTheFirst(t *testing.T) {
+	base := startShop(t, startGuard(t), "", "two")
+	one, err := newPerson(t.Context(), base)
+	must(t, err)
+	two, err := newPerson(t.Context(), base)
+	must(t, err)
+	for _, p := range []*person{one, two} {
+		must(t, p.signInBySMS(numbers.Recycled.Number))
+		if !p.sees(`id="blocked"`) {
+			t.Error("they are not stopped")
+		}
+	}
+	for _, p := range []*person{one, two, one} {
+		must(t, p.send("POST", "/new", nil))
+		must(t, p.send("GET", "/account", nil))
+		if !p.sees("****" + numbers.Recycled.Number[len(numbers.Recycled.Number)-4:]) {
+			t.Error("the account has no number:", p.page)
+		}
+	}
+	must(t, one.send("GET", "/", nil))
+	if one.sees("已属于别人") {
+		t.Error("they are told that their number belongs to somebody else")
+	}
+}
+
 func TestWhoseNumberCannotBeToldGivesThePasswordOnce(t *testing.T) {
 	t.Parallel()
 	p, err := newPerson(t.Context(), startShop(t, startGuard(t), "", "unsure"))

@@ -110,7 +110,7 @@ func (s *Shop) enterCode(w http.ResponseWriter, r *http.Request, x *session) err
 func (s *Shop) signInByNumber(w http.ResponseWriter, r *http.Request, x *session) error {
 	a, err := s.store.account(r.Context(), "number", x.number)
 	if errors.Is(err, errNone) {
-		return s.register(w, r, x)
+		return s.register(w, r, x, nil)
 	}
 	if err != nil {
 		return err
@@ -190,11 +190,26 @@ func (s *Shop) openNew(w http.ResponseWriter, r *http.Request, x *session) error
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return nil
 	}
-	return s.register(w, r, x)
+	// What was decided was decided of the account that had the number then. It may be another one by now: the holder's own, from another window.
+	has, err := s.store.account(r.Context(), "number", x.number)
+	if errors.Is(err, errNone) {
+		return s.register(w, r, x, nil)
+	}
+	if err != nil {
+		return err
+	}
+	if d := s.ask(r.Context(), has); !mayOpenNew(d.Access.String() + " " + d.Reason.String()) {
+		return s.signInByNumber(w, r, x)
+	}
+	return s.register(w, r, x, has)
 }
 
-func (s *Shop) register(w http.ResponseWriter, r *http.Request, x *session) error {
-	a, err := s.store.openNew(r.Context(), x.number, "顾客 "+x.number[len(x.number)-4:], time.Now())
+// register opens an account. The one that has the number, if there is one, loses it.
+func (s *Shop) register(w http.ResponseWriter, r *http.Request, x *session, has *Account) error {
+	a, err := s.store.openNew(r.Context(), x.number, "顾客 "+x.number[len(x.number)-4:], has, time.Now())
+	if errors.Is(err, errNone) { // it has it no longer
+		return s.signInByNumber(w, r, x)
+	}
 	if err != nil {
 		return err
 	}

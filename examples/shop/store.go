@@ -215,15 +215,22 @@ func (s *store) bind(ctx context.Context, account int64, number string, now time
 	return err
 }
 
-// openNew opens a new account for the holder of a number. An account that had it keeps everything but the number.
-func (s *store) openNew(ctx context.Context, number, name string, now time.Time) (*Account, error) {
+// openNew opens a new account for the holder of a number. The account that has it, unless there is none, keeps everything but the number; errNone:
+// it does not have it.
+func (s *store) openNew(ctx context.Context, number, name string, has *Account, now time.Time) (*Account, error) {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = tx.Rollback() }() // after the commit it does nothing
-	if _, err := tx.ExecContext(ctx, `UPDATE accounts SET number = NULL, lost_number = $1 WHERE number = $2`, micros(now), number); err != nil {
-		return nil, err
+	if has != nil {
+		r, err := tx.ExecContext(ctx, `UPDATE accounts SET number = NULL, lost_number = $1 WHERE number = $2 AND id = $3`, micros(now), number, has.ID)
+		if err != nil {
+			return nil, err
+		}
+		if n, err := r.RowsAffected(); err != nil || n == 0 {
+			return nil, errors.Join(err, errNone)
+		}
 	}
 	a := &Account{Name: name, Number: number, BoundAt: now}
 	if err := s.addAccount(ctx, tx, a); err != nil {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
-	"slices"
 )
 
 // passing is the digest of a body as it comes. How much of its end is footer is known only at the end, so as much as a footer can be is
@@ -15,19 +14,22 @@ type passing struct {
 	held   []byte
 }
 
-func newPassing() *passing { return &passing{sum: sha256.New()} }
-
 const longestFooter = maxManifest + footerEnd
 
+func newPassing() *passing {
+	return &passing{sum: sha256.New(), held: make([]byte, 0, 2*longestFooter)}
+}
+
 func (p *passing) add(b []byte) {
-	if n := len(p.held) + len(b) - longestFooter; n > 0 {
-		first := min(n, len(p.held))
-		p.write(p.held[:first])
-		p.held = slices.Delete(p.held, 0, first)
-		p.write(b[:n-first])
-		b = b[n-first:]
+	for len(b) > 0 {
+		n := min(len(b), cap(p.held)-len(p.held))
+		p.held = append(p.held, b[:n]...)
+		b = b[n:]
+		if len(p.held) == cap(p.held) {
+			p.write(p.held[:len(p.held)-longestFooter])
+			p.held = p.held[:copy(p.held, p.held[len(p.held)-longestFooter:])]
+		}
 	}
-	p.held = append(p.held, b...)
 }
 
 func (p *passing) write(b []byte) {
