@@ -23,7 +23,7 @@ func shopDatabase(t *testing.T, dir string) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema := regexp.MustCompile("(?s)```sql\n(.*?)```").FindSubmatch(text)
+	schema := regexp.MustCompile("(?s)sqlite3 shop.db <<'SQL'\n(.*?)\nSQL").FindSubmatch(text)
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "shop.db"))
 	if err != nil {
 		t.Fatal(err)
