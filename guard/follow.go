@@ -140,6 +140,9 @@ func (f *follower) refresh(ctx context.Context, insist bool) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if f.base.Err() != nil { // nobody would give its memory back
+		return f.base.Err()
+	}
 	err := f.bring(ctx, insist)
 	if ctx.Err() != nil {
 		return ctx.Err()

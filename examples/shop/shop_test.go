@@ -148,6 +148,24 @@ func TestWhoOpensANewAccountTwiceKeepsTheFirst(t *testing.T) {
 	}
 }
 
+// TestANumberIsBoundToItsHoldersAccount: one that a former holder's account still has is, and another customer's is not.
+func TestANumberIsBoundToItsHoldersAccount(t *testing.T) {
+	p, err := newPerson(t.Context(), startShop(t, startGuard(t), "", "rebound"))
+	must(t, err)
+	must(t, p.signInBySMS(numbers.Fresh)) // opens an account
+	for number, taken := range map[string]bool{numbers.Recycled.Number: false, numbers.Kept.Number: true} {
+		must(t, p.send("POST", "/number", map[string][]string{"number": {number}}))
+		must(t, p.enterCode(number))
+		if p.sees(`role="alert"`) != taken {
+			t.Errorf("taken should be %v: %s", taken, p.page)
+		}
+	}
+	must(t, p.send("GET", "/account", nil))
+	if !p.sees("****" + numbers.Recycled.Number[len(numbers.Recycled.Number)-4:]) {
+		t.Error("it is not bound:", p.page)
+	}
+}
+
 func TestWhoseNumberCannotBeToldGivesThePasswordOnce(t *testing.T) {
 	t.Parallel()
 	p, err := newPerson(t.Context(), startShop(t, startGuard(t), "", "unsure"))

@@ -198,10 +198,16 @@ func (s *Shop) openNew(w http.ResponseWriter, r *http.Request, x *session) error
 	if err != nil {
 		return err
 	}
-	if d := s.ask(r.Context(), has); !mayOpenNew(d.Access.String() + " " + d.Reason.String()) {
+	if !s.ofFormerHolder(r.Context(), has) {
 		return s.signInByNumber(w, r, x)
 	}
 	return s.register(w, r, x, has)
+}
+
+// ofFormerHolder reports whether whoever has proved a number may take it from the account that has it.
+func (s *Shop) ofFormerHolder(ctx context.Context, has *Account) bool {
+	d := s.ask(ctx, has)
+	return mayOpenNew(d.Access.String() + " " + d.Reason.String())
 }
 
 // register opens an account. The one that has the number, if there is one, loses it.
@@ -263,14 +269,22 @@ func (s *Shop) changeNumber(w http.ResponseWriter, r *http.Request, x *session) 
 
 // bindNumber binds the number that was just proved. One that another account has is for its holder to sign in with first.
 func (s *Shop) bindNumber(w http.ResponseWriter, r *http.Request, x *session) error {
-	other, err := s.store.account(r.Context(), "number", x.number)
-	if err != nil && !errors.Is(err, errNone) {
+	has, err := s.store.account(r.Context(), "number", x.number)
+	switch {
+	case errors.Is(err, errNone):
+		has = nil
+	case err != nil:
 		return err
-	}
-	if err == nil && other.ID != x.account {
+	case has.ID == x.account:
+		has = nil // and binds it anew
+	case s.guard == nil || !s.ofFormerHolder(r.Context(), has):
 		return s.showAccount(w, r, x, http.StatusConflict, "taken")
 	}
-	if err := s.store.bind(r.Context(), x.account, x.number, time.Now()); err != nil {
+	err = s.store.bind(r.Context(), x.account, x.number, has, time.Now())
+	if errors.Is(err, errNone) { // it has it no longer
+		return s.showAccount(w, r, x, http.StatusConflict, "taken")
+	}
+	if err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/account", http.StatusSeeOther)

@@ -209,9 +209,35 @@ func (s *store) proved(ctx context.Context, account int64, now time.Time, confir
 	return err
 }
 
-// bind gives an account a number that nobody has here.
-func (s *store) bind(ctx context.Context, account int64, number string, now time.Time) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE accounts SET number = $1, bound_at = $2, confirmed_at = NULL, lost_number = NULL WHERE id = $3`, number, micros(now), account)
+// bind gives an account a number. The account that has it, unless there is none, keeps everything but the number; errNone: it does not have it.
+func (s *store) bind(ctx context.Context, account int64, number string, has *Account, now time.Time) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after the commit it does nothing
+	if err := release(ctx, tx, number, has, now); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE accounts SET number = $1, bound_at = $2, confirmed_at = NULL, lost_number = NULL WHERE id = $3`, number, micros(now), account); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// release takes a number from the account that has it.
+func release(ctx context.Context, tx *sql.Tx, number string, has *Account, now time.Time) error {
+	if has == nil {
+		return nil
+	}
+	r, err := tx.ExecContext(ctx, `UPDATE accounts SET number = NULL, lost_number = $1 WHERE number = $2 AND id = $3`, micros(now), number, has.ID)
+	if err != nil {
+		return err
+	}
+	n, err := r.RowsAffected()
+	if err == nil && n == 0 {
+		err = errNone
+	}
 	return err
 }
 
@@ -223,14 +249,8 @@ func (s *store) openNew(ctx context.Context, number, name string, has *Account, 
 		return nil, err
 	}
 	defer func() { _ = tx.Rollback() }() // after the commit it does nothing
-	if has != nil {
-		r, err := tx.ExecContext(ctx, `UPDATE accounts SET number = NULL, lost_number = $1 WHERE number = $2 AND id = $3`, micros(now), number, has.ID)
-		if err != nil {
-			return nil, err
-		}
-		if n, err := r.RowsAffected(); err != nil || n == 0 {
-			return nil, errors.Join(err, errNone)
-		}
+	if err := release(ctx, tx, number, has, now); err != nil {
+		return nil, err
 	}
 	a := &Account{Name: name, Number: number, BoundAt: now}
 	if err := s.addAccount(ctx, tx, a); err != nil {
