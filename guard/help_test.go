@@ -153,6 +153,7 @@ type made struct {
 	asOf   int64
 	issued time.Time // zero: now
 	fresh  time.Time // zero: now
+	late   time.Duration
 	scope  huanxin.ReplicaGrant
 	client string
 	marks  map[uint64]huanxin.Mark
@@ -187,7 +188,7 @@ func (l *liar) body(m made) []byte {
 		}
 	}
 	defer func() { must(l.t, x.Close()) }()
-	man := replica.Manifest{Issuer: l.url, Audience: m.client, IssuedAt: m.issued.Unix(), AsOf: m.asOf, Scope: m.scope.String(),
+	man := replica.Manifest{Issuer: l.url, Audience: m.client, IssuedAt: m.issued.Unix(), AsOf: m.asOf, LateAfter: int64(m.late / time.Second), Scope: m.scope.String(),
 		Zone: huanxin.China.String(), Fresh: map[string]time.Time{"cmcc": m.fresh.UTC().Truncate(time.Second)}}
 	var b bytes.Buffer
 	n, err := x.WriteTo(&b, man.Meta(), false)

@@ -41,6 +41,7 @@ type loaded struct {
 	at       time.Time     // when it was taken into memory
 	wasOld   time.Duration // how old it was then
 	freshest time.Time     // until when every carrier that ever told had told everything
+	late     time.Duration // how old that may be at this hub; 0: however old
 	present  atomic.Pointer[present]
 	doubted  atomic.Bool // it is not relied on any more
 	holders  [places]place
@@ -55,6 +56,7 @@ type present struct {
 func newLoaded(r *replica.Replica, now time.Time) *loaded {
 	l := &loaded{Replica: r, asOf: r.AsOf(), issued: r.IssuedAt(), at: now}
 	l.wasOld = now.Round(0).Sub(l.issued)
+	l.late = time.Duration(r.Manifest().LateAfter) * time.Second
 	for _, until := range r.Fresh() {
 		if l.freshest.IsZero() || until.Before(l.freshest) {
 			l.freshest = until
@@ -127,7 +129,7 @@ func (f *follower) decide(ask *asked, place int, now time.Time) (d Decision, cer
 	default:
 		certain = l.judge(&d, mark, ask, now)
 	}
-	if d.Access == huanxin.Allow && f.maxLag > 0 && now.Sub(l.freshest) > f.maxLag {
+	if lag := now.Sub(l.freshest); d.Access == huanxin.Allow && (f.maxLag > 0 && lag > f.maxLag || l.late > 0 && lag > l.late) {
 		d.Access, d.Reason, certain = huanxin.StepUp, huanxin.GuardCarrierLate, false
 	}
 	return d, certain

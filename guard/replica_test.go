@@ -136,6 +136,8 @@ func TestAnOldReplicaVouchesForNothing(t *testing.T) {
 		{"young", guard.Options{}, guard.Replica{MaxAge: time.Hour}, made{issued: time.Now().Add(-2 * time.Minute)}, "allow unchanged replica"},
 		{"old", guard.Options{}, guard.Replica{MaxAge: time.Minute}, made{issued: time.Now().Add(-2 * time.Minute)}, "step_up hub_down none"},
 		{"a late carrier", guard.Options{MaxLag: time.Hour}, guard.Replica{}, made{fresh: time.Now().Add(-2 * time.Hour)}, "step_up carrier_late replica"},
+		{"a carrier that is late by the hub's limit", guard.Options{}, guard.Replica{}, made{fresh: time.Now().Add(-2 * time.Hour), late: time.Hour}, "step_up carrier_late replica"},
+		{"one that is not", guard.Options{MaxLag: 9 * time.Hour}, guard.Replica{}, made{fresh: time.Now().Add(-2 * time.Hour), late: 3 * time.Hour}, "allow unchanged replica"},
 		{"a carrier in time", guard.Options{MaxLag: 3 * time.Hour}, guard.Replica{}, made{fresh: time.Now().Add(-2 * time.Hour)}, "allow unchanged replica"},
 	} {
 		_, g := withReplica(t, c.o, c.r, c.m)

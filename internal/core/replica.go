@@ -151,6 +151,7 @@ func (p *Pull) prepare(ctx context.Context) error {
 	}
 	p.Manifest.Scope = grant.String()
 	p.Manifest.AsOf = x.position.Load()
+	p.Manifest.LateAfter = int64(p.h.lateAfter / time.Second)
 	covered := *p.h.checking.covered.Load()
 	for _, carrier := range p.h.Parties() {
 		if c := covered[carrier.No]; carrier.Kind == huanxin.CarrierParty && !carrier.Disabled && !c.CompleteUntil.IsZero() {

@@ -44,6 +44,8 @@ type Manifest struct {
 	SHA256 string `json:"sha256"`
 	// Fresh is until when each carrier had told everything.
 	Fresh map[string]time.Time `json:"fresh"`
+	// LateAfter is how far, in seconds, a carrier's word may lag behind at this hub before its numbers have no answer; 0: however far.
+	LateAfter int64 `json:"late_after,omitempty"`
 }
 
 // Meta gives what a snapshot says of itself, so that it is seen at once to which manifest it belongs.
