@@ -123,7 +123,9 @@ func (p *play) rule1(ctx context.Context) (verdict, error) {
 				v.broken = append(v.broken, a.ID+" "+r.Account+" was bound since the tenure began, and unbound")
 				continue
 			}
-			corrected[r.Account] = true
+			if l, known := p.d.ledger.find(r.Number); known && slices.ContainsFunc(l.events, func(e huanxin.Event) bool { return e.Kind == huanxin.Corrected }) {
+				corrected[r.Account] = true
+			}
 		}
 		for _, acc := range p.stocks()[a.ID].Accounts {
 			l, known := p.d.ledger.find(acc.Number)
