@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 
 	"github.com/huanxin-platform/huanxin/client"
 	"github.com/huanxin-platform/huanxin/hubtest"
+	"github.com/huanxin-platform/huanxin/internal/store/pgtest"
 )
 
 // shopDatabase makes the database that docs/join.md describes.
@@ -78,6 +80,35 @@ func TestTheCommandsOfTheDocumentOnJoiningRun(t *testing.T) {
 	}
 	if strings.Contains(text, "+86154") {
 		t.Error("a number was printed")
+	}
+}
+
+// TestTheStatementsOfTheDocumentOnJoiningPassOnPostgreSQL, in the schema that it gives.
+func TestTheStatementsOfTheDocumentOnJoiningPassOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.New(t, pgtest.Fast)
+	url, err := cluster.CreateDatabase("shop")
+	must(t, err)
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "join.md"))
+	must(t, err)
+	db, err := sql.Open("pgx", url)
+	must(t, err)
+	defer db.Close()
+	_, err = db.Exec(string(regexp.MustCompile("(?s)```sql\n(.*?)```").FindSubmatch(text)[1]))
+	must(t, err)
+	var script strings.Builder
+	for _, file := range regexp.MustCompile(`(?ms)^cat > \S+ <<'(YAML|SQL|SH)'\n.*?^(YAML|SQL|SH)$`).FindAllString(string(text), -1) {
+		script.WriteString(file + "\n")
+	}
+	script.WriteString(`sed -i -e 's|:8099|:8098|' -e 's|driver: sqlite|driver: postgres|' -e "s|dsn: shop.db|dsn: $DSN|" agent.yaml
+		huanxin conformance --listen 127.0.0.1:8098 --driver postgres --dsn "$DSN" --seed-sql account.sql --inspect-sql is-key.sql --company 'sh start.sh'`)
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "sh", "-e", "-c", script.String())
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "DSN="+url)
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "failed 0") {
+		log, _ := os.ReadFile(filepath.Join(dir, "conformance", "company.log"))
+		t.Fatalf("%v\n%s\n%s", err, out, log)
 	}
 }
 
