@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -138,7 +139,10 @@ func (r *run) ruleOne(ctx context.Context) finding {
 				continue
 			}
 			n++
-			if s, ok, _ := r.see(ctx, x); ok && !s.IsKey {
+			switch s := r.lastLook(ctx)[x]; {
+			case s.failure != "":
+				return notSeen(expected, x, s.failure)
+			case !s.IsKey:
 				lost = append(lost, x.Name)
 			}
 		}
@@ -155,24 +159,58 @@ func (r *run) ruleTwo(ctx context.Context) finding {
 		return skipped(expected, noLook)
 	}
 	told := 0
-	var gone []string
+	var gone, untold []string
 	for _, x := range r.plan.accounts {
-		s, ok, _ := r.see(ctx, x)
-		if !ok || s.Exists == nil {
-			continue
-		}
-		told++
-		if !*s.Exists {
+		switch s := r.lastLook(ctx)[x]; {
+		case s.failure != "":
+			return notSeen(expected, x, s.failure)
+		case s.Exists == nil:
+			untold = append(untold, x.Name)
+		case !*s.Exists:
 			gone = append(gone, x.Name)
+		default:
+			told++
 		}
 	}
 	switch {
-	case told == 0:
-		return skipped(expected, say("公司没有说账号在不在(exists)", "the company does not say whether accounts are there (exists)"))
 	case len(gone) > 0:
 		return failed(expected, say("不见了:%s", "gone: %s", strings.Join(gone, " ")))
+	case told == 0:
+		return skipped(expected, say("公司没有说账号在不在(exists)", "the company does not say whether accounts are there (exists)"))
+	case len(untold) > 0:
+		return failed(expected, say("%d 个账号没有说在不在,例如 %s", "of %d accounts it is not told whether they are there, such as %s", len(untold), untold[0])).
+			mend(say("--inspect 对没有绑定的账号也要说 exists:语句从账号表查起", "--inspect tells exists of an account without a binding too: let the statement begin with the table of accounts"))
 	}
 	return passed(expected, say("%d 个账号都在", "all %d accounts are there", told))
+}
+
+// look is what was seen of an account, or why nothing was.
+type look struct {
+	Sight
+	failure string
+}
+
+// lastLook gives what became of every account: they are looked at once, when all that is judged by it has happened.
+func (r *run) lastLook(ctx context.Context) map[*Account]look {
+	if r.last != nil {
+		return r.last
+	}
+	seen := make([]look, len(r.plan.accounts))
+	var wg sync.WaitGroup
+	for i, x := range r.plan.accounts {
+		wg.Go(func() {
+			s, ok, failure := r.see(ctx, x)
+			if seen[i] = (look{s, failure}); !ok && failure == "" {
+				seen[i].failure = "?" // the run ends
+			}
+		})
+	}
+	wg.Wait()
+	r.last = map[*Account]look{}
+	for i, x := range r.plan.accounts {
+		r.last[x] = seen[i]
+	}
+	return r.last
 }
 
 // silence is what is found where the company never came.

@@ -72,7 +72,8 @@ type run struct {
 	ear     *ear
 	plan    *plan
 	without map[string]bool
-	looking chan struct{} // a place for each look at an account that is under way
+	looking chan struct{}     // a place for each look at an account that is under way
+	last    map[*Account]look // nil until somebody looked: lastLook
 
 	mu    sync.Mutex
 	asked map[string]*asking // by task

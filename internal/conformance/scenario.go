@@ -89,6 +89,11 @@ func hubFailed(expected Text, err error) finding {
 	return skipped(expected, say("检验用的枢纽出错:%s", "the hub of the run fails: %s", err.Error()))
 }
 
+// notSeen is what is said where looking at an account fails: what nobody saw is not right.
+func notSeen(expected Text, a *Account, failure string) finding {
+	return failed(expected, say("看不到账号 %s:%s", "the account %s cannot be inspected: %s", a.Name, failure)).mend(say("改正 --inspect", "mend --inspect"))
+}
+
 var (
 	noStream = say("公司没有建立事件流,只列任务", "the company makes no stream, and lists tasks only")
 	noLook   = say("没有给 --inspect,看不到账号", "without --inspect nobody sees the accounts")
@@ -240,8 +245,7 @@ func (r *run) judgeKeys(ctx context.Context, w want) finding {
 		failure, ok := r.becomes(ctx, a, key)
 		switch {
 		case failure != "":
-			return failed(w.text(), say("看不到账号 %s:%s", "the account %s cannot be inspected: %s", a.Name, failure)).
-				mend(say("改正 --inspect", "mend --inspect"))
+			return notSeen(w.text(), a, failure)
 		case !ok && key:
 			return failed(w.text(), say("账号 %s 不再认这个号码", "the number is no key of the account %s any more", a.Name)).
 				mend(say("每个绑定按它自己的那一行处理:持号期开始之后绑定的、拿不准的,都不能动(规则一)", "treat each binding by its own row: what was bound in the present tenure, or is not certain, is left alone (rule 1)"))

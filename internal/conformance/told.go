@@ -197,7 +197,10 @@ func (r *run) actedOnce(ctx context.Context, a *asking, expected Text) finding {
 		final = h.Outcome + " " + h.Reason
 	}
 	for _, x := range a.line.accounts {
-		if s, ok, _ := r.see(ctx, x); ok && s.Unbound != nil && *s.Unbound > 1 {
+		switch s, ok, failure := r.see(ctx, x); {
+		case failure != "":
+			return notSeen(expected, x, failure)
+		case ok && s.Unbound != nil && *s.Unbound > 1:
 			return failed(expected, say("账号 %s 被解绑了 %d 次", "the account %s was unbound %d times", x.Name, *s.Unbound))
 		}
 	}
@@ -343,7 +346,7 @@ func (r *run) untouched(ctx context.Context, l *line, expected Text) finding {
 		s, ok, failure := r.see(ctx, x)
 		switch {
 		case failure != "":
-			return failed(expected, say("看不到账号 %s:%s", "the account %s cannot be inspected: %s", x.Name, failure)).mend(say("改正 --inspect", "mend --inspect"))
+			return notSeen(expected, x, failure)
 		case ok && !s.IsKey:
 			return failed(expected, say("账号 %s 失去了号码", "the account %s lost its number", x.Name))
 		}
