@@ -75,8 +75,11 @@ type run struct {
 	looking chan struct{}     // a place for each look at an account that is under way
 	last    map[*Account]look // nil until somebody looked: lastLook
 
-	mu    sync.Mutex
-	asked map[string]*asking // by task
+	mu      sync.Mutex
+	asked   map[string]*asking // by task
+	right   map[string]heard   // by task: the answer that was found to be right
+	settled map[*Account]bool  // seen to be as it is to stay: whether the number is its key
+	faulty  map[*line]bool     // a scenario about it failed
 }
 
 // asking is a task that was made.
@@ -85,6 +88,15 @@ type asking struct {
 	line          *line
 	at            time.Time
 	silent        bool // no answer is expected
+}
+
+func newRun(o Options, h *hub) *run {
+	r := &run{o: o, hub: h, front: h.front, ear: h.ear, plan: newPlan(o.Segment, time.Now()), without: map[string]bool{}, looking: make(chan struct{}, looksAtOnce),
+		asked: map[string]*asking{}, right: map[string]heard{}, settled: map[*Account]bool{}, faulty: map[*line]bool{}}
+	for _, f := range o.Without {
+		r.without[f] = true
+	}
+	return r
 }
 
 // Run runs every scenario and gives what was found. An error says that the run itself could not be done.
@@ -97,10 +109,7 @@ func Run(ctx context.Context, o Options) (rep *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, h.stop()) }()
-	r := &run{o: o, hub: h, front: h.front, ear: h.ear, plan: newPlan(o.Segment, time.Now()), without: map[string]bool{}, looking: make(chan struct{}, looksAtOnce), asked: map[string]*asking{}}
-	for _, f := range o.Without {
-		r.without[f] = true
-	}
+	r := newRun(o, h)
 	all := scenarios(r)
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
@@ -260,6 +269,11 @@ func (r *run) work(ctx context.Context, all []*scenario, rep *Report) {
 	one := func(s *scenario) {
 		began := time.Now()
 		f := s.run(ctx)
+		if f.outcome == Failed && s.line != nil {
+			r.mu.Lock()
+			r.faulty[s.line] = true
+			r.mu.Unlock()
+		}
 		r.found(rep, s.result(f, time.Since(began)))
 	}
 	for _, s := range all {

@@ -197,6 +197,7 @@ func (r *run) judgeAsked(ctx context.Context, a *asking, w want) finding {
 	if !w.matches(h) {
 		return failed(w.text(), say("答了 %s", "it answers %s", h.Outcome+" "+h.Reason))
 	}
+	r.judged(a.task, h)
 	return r.judgeKeys(ctx, w)
 }
 
@@ -253,6 +254,7 @@ func (r *run) judgeKeys(ctx context.Context, w want) finding {
 			return failed(w.text(), say("账号 %s 仍认这个号码", "the number still is a key of the account %s", a.Name)).
 				mend(say("unbind 语句没有让号码失效:登录、找回、二次验证、通知、发现都要停", "unbind does not end the key: login, recovery, second factor, notification and discovery stop"))
 		}
+		r.settle(a, key)
 	}
 	return passed(w.text(), say("答复与账号都对", "the answer and the accounts are right"))
 }
