@@ -29,7 +29,7 @@ func TestOurAgentPassesByPoll(t *testing.T) {
 	c := newCompany(t, nil)
 	rep, by := judged(t, c.options())
 	fails(t, rep)
-	if rep.Delivery != "poll" {
+	if rep.Delivery != "poll" || rep.Unseen != nil {
 		t.Errorf("delivery by %s", rep.Delivery)
 	}
 	for code, r := range by {
@@ -77,6 +77,9 @@ func TestOurAgentPassesByListing(t *testing.T) {
 	})
 	rep, by := judged(t, c.options())
 	fails(t, rep)
+	if len(rep.Unseen) != 1 || !strings.Contains(rep.Unseen[0].En, "no stream") {
+		t.Errorf("what could not be tried: %+v", rep.Unseen)
+	}
 	if rep.Delivery != "list" || by["duplicates"].Outcome != conformance.Skipped || by["cancelled"].Outcome != conformance.Passed {
 		t.Errorf("%s, %s, %s", rep.Delivery, by["duplicates"].Outcome, by["cancelled"].Outcome)
 	}

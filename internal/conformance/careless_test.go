@@ -435,7 +435,18 @@ func TestACompanyThatKeepsEverythingFails(t *testing.T) {
 	t.Parallel()
 	_, o := newReceiver(t, false, "keeps everything")
 	o.Inspector = nil
-	_, by := judged(t, o)
+	var last conformance.Text
+	o.Say = func(x conformance.Text) { last = x }
+	rep, by := judged(t, o)
+	if len(rep.Unseen) != 1 || last != rep.Unseen[0] || !strings.Contains(rep.Unseen[0].En, "no account was inspected") || rep.Unseen[0].Zh == "" {
+		t.Errorf("what nobody saw is not said: %+v", rep.Unseen)
+	}
+	if err := rep.Write(o.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := os.ReadFile(filepath.Join(o.Dir, conformance.ReportHTML)); err != nil || !strings.Contains(string(page), rep.Unseen[0].Zh) {
+		t.Error("the page does not say that no account was inspected:", err)
+	}
 	for _, code := range []string{"row-1", "row-3", "row-7", "none", "segments", "delivery"} {
 		if by[code].Outcome != conformance.Failed {
 			t.Errorf("%s: %s", code, by[code].Outcome)

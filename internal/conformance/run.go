@@ -91,6 +91,9 @@ type asking struct {
 }
 
 func newRun(o Options, h *hub) *run {
+	if o.Say == nil {
+		o.Say = func(Text) {}
+	}
 	r := &run{o: o, hub: h, front: h.front, ear: h.ear, plan: newPlan(o.Segment, time.Now()), without: map[string]bool{}, looking: make(chan struct{}, looksAtOnce),
 		asked: map[string]*asking{}, right: map[string]heard{}, settled: map[*Account]bool{}, faulty: map[*line]bool{}}
 	for _, f := range o.Without {
@@ -101,9 +104,6 @@ func newRun(o Options, h *hub) *run {
 
 // Run runs every scenario and gives what was found. An error says that the run itself could not be done.
 func Run(ctx context.Context, o Options) (rep *Report, err error) {
-	if o.Say == nil {
-		o.Say = func(Text) {}
-	}
 	h, err := openHub(ctx, &o)
 	if err != nil {
 		return nil, err
@@ -131,9 +131,12 @@ func Run(ctx context.Context, o Options) (rep *Report, err error) {
 		r.found(rep, r.silence())
 		return rep, nil
 	}
-	o.Say(say("公司已连上(%s),共 %d 项检验", "the company is connected (%s); %d scenarios", r.front.mode(), len(all)))
+	r.o.Say(say("公司已连上(%s),共 %d 项检验", "the company is connected (%s); %d scenarios", r.front.mode(), len(all)))
 	r.work(ctx, all, rep)
-	rep.Ended, rep.Delivery = time.Now(), r.front.mode()
+	rep.Ended, rep.Delivery, rep.Unseen = time.Now(), r.front.mode(), r.unseen()
+	for _, not := range rep.Unseen {
+		r.o.Say(not)
+	}
 	return rep, ctx.Err()
 }
 
