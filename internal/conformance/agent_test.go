@@ -13,6 +13,7 @@ import (
 
 	"github.com/huanxin-platform/huanxin/agent"
 	"github.com/huanxin-platform/huanxin/internal/conformance"
+	"github.com/huanxin-platform/huanxin/internal/store/pgtest"
 )
 
 // TestMain has twice as many runs at once as the processor would have: a run mostly waits.
@@ -21,7 +22,7 @@ func TestMain(m *testing.M) {
 	if at := flag.Lookup("test.parallel"); at.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
 		_ = at.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
 	}
-	os.Exit(m.Run())
+	os.Exit(pgtest.Main(m))
 }
 
 func TestOurAgentPassesByPoll(t *testing.T) {

@@ -32,3 +32,20 @@ func TestARunWhoseOwnHubFailsHasNotPassed(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 }
+
+// TestColumnsAreReadAsDriversGiveThem: MySQL and MariaDB give text for numbers, and numbers for booleans.
+func TestColumnsAreReadAsDriversGiveThem(t *testing.T) {
+	for _, c := range []struct {
+		column any
+		n      int64
+		known  bool
+		bad    bool
+	}{
+		{true, 1, true, false}, {false, 0, true, false}, {int64(3), 3, true, false}, {[]byte("1"), 1, true, false}, {"0", 0, true, false}, {"t", 1, true, false},
+		{"false", 0, true, false}, {float64(2), 2, true, false}, {nil, 0, false, false}, {"", 0, false, true}, {[]byte("yes"), 0, false, true}, {1.5, 0, false, true},
+	} {
+		if n, known, err := whole(c.column); n != c.n || known != c.known || (err != nil) != c.bad {
+			t.Errorf("%v: %d, %t, %v", c.column, n, known, err)
+		}
+	}
+}
