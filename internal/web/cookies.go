@@ -62,10 +62,13 @@ func (v *visit) session() error {
 	return nil
 }
 
-// ours reports whether a path is one of this host's, so that nothing leads elsewhere.
+// ours reports whether a path is one of this host's, so that nothing leads elsewhere. Browsers drop tabs and line breaks from a URL before they read it (WHATWG
+// URL §4.4), so that a path with one may name another host.
 func ours(path string) bool {
-	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && !strings.ContainsAny(path, "\\\r\n?#") && len(path) < 200
+	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && !strings.ContainsFunc(path, foreign) && len(path) < 200
 }
+
+func foreign(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`\?#`, r) }
 
 // preferences takes language and size of print, and goes back.
 func (w *Web) preferences(v *visit) error {
