@@ -167,8 +167,14 @@ func TestOnlyACarrierThatServesTheNumberLetsItsHolderIn(t *testing.T) {
 			}
 		}
 		s := signedIn(in)
-		s.Carrier = "chat"
+		s.Proof.VerifiedAt = in.StartedAt.Add(-time.Minute) // whoever proved it then is the holder before
 		_, err := w.SignIn(t.Context(), "r", s)
+		w.refused(err, "ineligible", "proof_stale")
+		_, err = w.StepUp(t.Context(), w.signIn(signedIn(in)).Caller, s)
+		w.refused(err, "ineligible", "proof_stale")
+		s = signedIn(in)
+		s.Carrier = "chat"
+		_, err = w.SignIn(t.Context(), "r", s)
 		w.refused(err, "unknown_carrier", "")
 	})
 }

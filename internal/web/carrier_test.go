@@ -17,6 +17,7 @@ import (
 	"github.com/huanxin-platform/huanxin"
 	"github.com/huanxin-platform/huanxin/internal/auth"
 	"github.com/huanxin-platform/huanxin/internal/auth/signin"
+	"github.com/huanxin-platform/huanxin/internal/core"
 	"github.com/huanxin-platform/huanxin/internal/web"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -27,6 +28,7 @@ type atCarrier struct {
 	url   string
 	who   huanxin.Caller
 	asked url.Values // of the last way there
+	at    time.Time  // when control was proved; zero: now
 }
 
 // withCarrier has holder 1 of a stage sign in at a provider. token is a session of theirs without an identity factor.
@@ -55,9 +57,12 @@ func withCarrier(t testing.TB) (c *atCarrier, token string) {
 		if err != nil {
 			t.Error(err)
 		}
-		h := c.who.Holder
+		h, at := c.who.Holder, c.at
+		if at.IsZero() {
+			at = time.Now()
+		}
 		text, err := jwt.Signed(signer).Claims(map[string]any{"iss": op.URL, "aud": "hub", "sub": "x", "nonce": c.asked.Get("nonce"), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
-			"auth_time": time.Now().Unix(), "amr": []string{"sms"}, "acr": c.asked.Get("acr_values"), "phone_number": h.Number.E164(), "phone_number_verified": true,
+			"auth_time": at.Unix(), "amr": []string{"sms"}, "acr": c.asked.Get("acr_values"), "phone_number": h.Number.E164(), "phone_number_verified": true,
 			signin.ClaimStartedAt: h.StartedAt.Format(time.RFC3339Nano), signin.ClaimOrigin: h.Origin.String()}).Serialize()
 		if err != nil {
 			t.Error(err)
@@ -113,5 +118,26 @@ func TestASignInLeadsToNoOtherHost(t *testing.T) {
 		if w := c.signsIn(path); w.Code != 303 || w.Header().Get("Location") != want {
 			t.Errorf("%q leads to %d %q", path, w.Code, w.Header().Get("Location"))
 		}
+	}
+}
+
+// The former holder is still signed in at the carrier, which says what is true of the number now.
+func TestWithAProofFromBeforeTheTenureOneSignsInAnew(t *testing.T) {
+	c, _ := withCarrier(t)
+	began := time.Now().Add(-3 * time.Minute).Truncate(time.Second)
+	r, err := c.ReportEvents(t.Context(), c.party("cmcc"), func(yield func(core.EventLine, error) bool) {
+		yield(core.EventLine{Line: 1, Event: huanxin.Event{ID: "over", Number: c.who.Holder.Number, Kind: huanxin.Transferred, At: began}}, nil)
+	}, time.Time{})
+	must(t, err)
+	if r.Accepted != 1 {
+		t.Fatalf("%+v", r)
+	}
+	c.who.Holder.StartedAt, c.who.Holder.Origin, c.at = began, huanxin.OriginTransferred, began.Add(-time.Minute)
+	if w := c.signsIn(); w.Code != 422 || !strings.Contains(w.Body.String(), "在你拿到号码之后") || !strings.Contains(w.Body.String(), `class="button" href="/sign-in"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	c.at = time.Time{}
+	if w := c.signsIn(); w.Code != 303 {
+		t.Errorf("with a new one: %d %s", w.Code, w.Body)
 	}
 }

@@ -227,7 +227,7 @@ var texts = map[string][2]string{
 	"p-tenure_mismatch":            {"运营商的记录对不上", "Your carrier's records do not agree"},
 	"p-tenure_mismatch-do":         {"运营商说的开始使用时间和登记的不一致。请联系运营商客服更正,之后再来。", "Since when you have the number differs from what was registered. Please have your carrier correct it and come again."},
 	"p-proof_stale":                {"验证太久了", "Your proof is too old"},
-	"p-proof_stale-do":             {"确认身份要在提交前十分钟内完成。请再确认一次。", "Who you are must be confirmed within ten minutes before submitting. Please do it once more."},
+	"p-proof_stale-do":             {"验证要在最近十分钟内,并且在你拿到号码之后。请再验证一次。", "It must be of the last ten minutes, and of after you had the number. Please prove it once more."},
 	"p-identity_missing":           {"还没有确认身份", "Who you are is not confirmed yet"},
 	"p-identity_missing-do":        {"提交前,运营商要确认是你本人。", "Before submitting, your carrier has to confirm that it is you."},
 	"p-identity_failed":            {"身份没有核对成功", "Your identity could not be confirmed"},

@@ -346,6 +346,9 @@ func (v *visit) problem(err error) {
 
 // wayOn is where a problem's page leads.
 func (v *visit) wayOn(key string) *MenuItem {
+	if key == "proof_stale" && !v.signedIn() {
+		key = "no_session"
+	}
 	switch key {
 	case "no_session", "session_ended", "tenure_ended", "declined", "not_vouched", "sign_in_unknown", "carrier_down", "number_kind_unsupported", "not_in_use":
 		if !v.signedIn() {
