@@ -264,6 +264,8 @@ var texts = map[string][2]string{
 	"p-nothing_to_complain-do":     {"应用已经办好,或还在期限之内。", "The app has done it, or still has time."},
 	"p-busy":                       {"现在人太多", "Too many people are here just now"},
 	"p-busy-do":                    {"请过一会儿再试。", "Please try again in a while."},
+	"p-another_site":               {"为了安全,没有接受", "Not taken, for your safety"},
+	"p-another_site-do":            {"看不出这是你在本站页面上按的。请从首页重新打开再做一次;还不行,请换一个浏览器。", "It does not seem to come from a page of ours. Please start again from the home page; if that does not help, use another browser."},
 	"p-bad":                        {"没有看懂填写的内容", "We did not understand what was sent"},
 	"p-bad-do":                     {"请返回重新填写。", "Please go back and fill it in again."},
 }

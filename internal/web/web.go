@@ -159,7 +159,7 @@ func (w *Web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h := rw.Header()
 	h.Set("Content-Security-Policy", w.policy)
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin") // and not no-referrer: browsers that send no Sec-Fetch-Site would send our own forms with Origin: null
 	h.Set("Cache-Control", "no-store")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
@@ -168,7 +168,7 @@ func (w *Web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		v := w.visit(rw, r)
-		v.problem(huanxin.Errorf(huanxin.Forbidden, "bad", "another site sent this"))
+		v.problem(huanxin.Errorf(huanxin.Forbidden, "another_site", "another site sent this"))
 		return
 	}
 	if _, pattern := w.mux.Handler(r); pattern == "" {

@@ -235,7 +235,7 @@ func TestEveryPageHasTheHeadersThatKeepOthersOut(t *testing.T) {
 			w := s.get(path, "")
 			h := w.Header()
 			if h.Get("Content-Security-Policy") != "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' https://id.cmcc.example" ||
-				h.Get("Referrer-Policy") != "no-referrer" || h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" || (h.Get("Strict-Transport-Security") != "") != secure {
+				h.Get("Referrer-Policy") != "same-origin" || h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" || (h.Get("Strict-Transport-Security") != "") != secure {
 				t.Errorf("%s: %v", path, h)
 			}
 		}
@@ -252,10 +252,15 @@ func TestEveryPageHasTheHeadersThatKeepOthersOut(t *testing.T) {
 func TestAnotherSiteCanSendNothing(t *testing.T) {
 	s := newStage(t, "http://127.0.0.1:8080")
 	token, who := s.holder(1, huanxin.OriginReassigned)
-	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}} {
-		if w := s.post("/apps", token, url.Values{"app": {"chat"}, "kind": {"unbind"}, "do": {"next"}}, header...); w.Code != 403 {
-			t.Errorf("%v: %d", header, w.Code)
+	pick := url.Values{"app": {"chat"}, "kind": {"unbind"}, "do": {"next"}}
+	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"}} {
+		if w := s.post("/apps", token, pick, header...); w.Code != 403 || !strings.Contains(w.Body.String(), "为了安全,没有接受") {
+			t.Errorf("%v: %d %s", header, w.Code, w.Body)
 		}
+	}
+	// An old browser, or any over plain http, says nothing but Origin: the pages' referrer policy lets it be true.
+	if w := s.post("/apps", token, pick, "Origin", "http://example.com"); w.Code != 303 {
+		t.Errorf("our own page: %d %s", w.Code, w.Body)
 	}
 	all, err := s.HolderRequests(context.Background(), who)
 	must(t, err)
