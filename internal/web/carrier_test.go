@@ -141,3 +141,25 @@ func TestWithAProofFromBeforeTheTenureOneSignsInAnew(t *testing.T) {
 		t.Errorf("with a new one: %d %s", w.Code, w.Body)
 	}
 }
+
+// A browser holds every redirection of a form's answer against the form-action of its page, and a carrier's sign-in may lead over hosts that nobody told us of.
+func TestOnlyAPageThatLeadsToACarrierLetsItsFormsLeadAway(t *testing.T) {
+	c, token := withCarrier(t)
+	draft := c.post("/apps", token, url.Values{"app": {"chat"}, "kind": {"unbind"}, "do": {"next"}}).Header().Get("Location")
+	for what, page := range map[string]struct {
+		answer *httptest.ResponseRecorder
+		leads  bool
+	}{
+		"sign-in": {c.get("/sign-in", ""), true}, "the confirmation": {c.get(draft, token), true}, "the confirmation again": {c.post(draft, token, url.Values{}), true},
+		"home": {c.get("/home", token), false}, "the choice": {c.get("/apps", token), false}, "the report": {c.get("/former", ""), false}, "a problem": {c.get("/nothing", ""), false},
+	} {
+		_, may, _ := strings.Cut(page.answer.Header().Get("Content-Security-Policy"), "form-action ")
+		want := "'self'"
+		if page.leads {
+			want += " https: " + c.url
+		}
+		if may != want {
+			t.Errorf("%s: %q", what, may)
+		}
+	}
+}

@@ -194,6 +194,7 @@ func (v *visit) showConfirm(problem string) error {
 	for _, k := range d.Kinds {
 		p.Kinds = append(p.Kinds, "kind-"+k.String())
 	}
+	v.leads()
 	return v.show("confirm", p)
 }
 

@@ -23,6 +23,7 @@ func (w *Web) signIn(v *visit) error {
 			p.Carriers = append(p.Carriers, Choice{ID: id, Name: v.name(c)})
 		}
 	}
+	v.leads()
 	return v.show("signin", p)
 }
 

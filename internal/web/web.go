@@ -41,7 +41,7 @@ type Web struct {
 	o        Options
 	mux      *http.ServeMux
 	secure   bool
-	policy   string
+	leading  string // the policy of pages whose forms lead to a carrier
 	served   *prometheus.CounterVec
 	watchers chan struct{} // places of those who watch
 	photos   chan struct{} // places of pictures that are read
@@ -76,14 +76,14 @@ const (
 	maxPhoto    = 8 << 20
 )
 
+// policy is the Content-Security-Policy of a page.
+const policy = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+
 // New gives the pages.
 func New(o Options) *Web {
 	w := &Web{o: o, mux: http.NewServeMux(), secure: strings.HasPrefix(o.Issuer, "https:"), watchers: make(chan struct{}, maxWatchers),
 		photos: make(chan struct{}, maxPhotos)}
-	w.policy = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
-	for _, origin := range o.Carriers { // a form's answer may lead there
-		w.policy += " " + origin
-	}
+	w.leading = strings.Join(append([]string{policy, "https:"}, o.Carriers...), " ")
 	w.served = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huanxin_pages_total", Help: "Holders' pages served, by path and status."}, []string{"path", "status"})
 	o.Registry.MustRegister(w.served)
 	w.routes()
@@ -157,7 +157,7 @@ func (v *visit) signedIn() bool       { return v.who.Holder != nil }
 // ServeHTTP serves one of the pages. Requests that another site makes a browser send change nothing (http.CrossOriginProtection).
 func (w *Web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h := rw.Header()
-	h.Set("Content-Security-Policy", w.policy)
+	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin") // and not no-referrer: browsers that send no Sec-Fetch-Site would send our own forms with Origin: null
 	h.Set("Cache-Control", "no-store")
@@ -266,6 +266,10 @@ func (v *visit) show(name string, model any) error {
 	}
 	return nil
 }
+
+// leads lets the forms of a page lead to a carrier: some browsers hold every redirection of a form's answer against form-action, and to which hosts a carrier leads
+// on from its issuer nobody says beforehand.
+func (v *visit) leads() { v.w.Header().Set("Content-Security-Policy", v.leading) }
 
 // leave sends the browser to another page.
 func (v *visit) leave(to string) error {
