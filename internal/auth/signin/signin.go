@@ -337,14 +337,21 @@ func (c *claims) fill(out *Result, t *transient, identityACR string) (why string
 	return ""
 }
 
-// controlOf reads how control was proved: sms or otp, hwk or swk (a key in the SIM or the device; RFC 8176), or our word for the network's own.
+// The words of amr for control that RFC 8176 has none for: by the SIM card, and by the network's own.
+const (
+	amrSIM     = "urn:huanxin:amr:sim"
+	amrNetwork = "urn:huanxin:amr:network"
+)
+
+// controlOf reads how control of the number was proved. Of RFC 8176 only sms says so: otp, hwk and swk may be an app or a key of whoever has an account at
+// the carrier, with or without the number.
 func controlOf(amr []string) huanxin.Control {
 	switch {
-	case slices.Contains(amr, "sms"), slices.Contains(amr, "otp"):
+	case slices.Contains(amr, "sms"):
 		return huanxin.ControlSMS
-	case slices.Contains(amr, "hwk"), slices.Contains(amr, "swk"):
+	case slices.Contains(amr, amrSIM):
 		return huanxin.ControlSIM
-	case slices.Contains(amr, "urn:huanxin:amr:network"):
+	case slices.Contains(amr, amrNetwork):
 		return huanxin.ControlNetwork
 	}
 	return 0

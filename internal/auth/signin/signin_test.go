@@ -169,7 +169,8 @@ func TestWhatACarrierSaysIsNotTakenOnTrust(t *testing.T) {
 		"an old token": set("exp", time.Now().Add(-time.Hour).Unix()), "no number": set("phone_number", nil), "no E.164 number": set("phone_number", "13800000001"),
 		"a number of another form": set("phone_number", "+86 138 0000 0001"), "an unverified number": set("phone_number_verified", false), "no word about it": set("phone_number_verified", nil),
 		"no auth_time": set("auth_time", nil), "an old auth_time": set("auth_time", time.Now().Add(-20*time.Minute).Unix()), "an auth_time ahead": set("auth_time", time.Now().Add(10*time.Minute).Unix()),
-		"no amr": set("amr", nil), "a password": set("amr", []string{"pwd"}), "no tenure": set(ClaimStartedAt, nil), "a tenure that is a date": set(ClaimStartedAt, "2026-03-01"),
+		"no amr": set("amr", nil), "a password": set("amr", []string{"pwd"}),
+		"a code of an app": set("amr", []string{"otp", "mfa"}), "a key of a device": set("amr", []string{"hwk", "pin"}), "a key in software": set("amr", []string{"swk"}), "no tenure": set(ClaimStartedAt, nil), "a tenure that is a date": set(ClaimStartedAt, "2026-03-01"),
 		"an origin nobody knows": set(ClaimOrigin, "found"), "a number that is a number": set("phone_number", 13800000001),
 	} {
 		o := newOP(t)
@@ -236,6 +237,20 @@ func TestAComingBackThatWasNotBegunHereIsRefused(t *testing.T) {
 	}
 	if _, _, err := s.Leave(t.Context(), "nobody", Begin, "/", false); huanxin.KindOf(err) != huanxin.NotFound {
 		t.Errorf("a carrier that is none: %v", err)
+	}
+}
+
+func TestHowControlOfTheNumberWasProvedIsRead(t *testing.T) {
+	for word, want := range map[string]huanxin.Control{"sms": huanxin.ControlSMS, "urn:huanxin:amr:sim": huanxin.ControlSIM, "urn:huanxin:amr:network": huanxin.ControlNetwork} {
+		o := newOP(t)
+		o.tell = func(c map[string]any) { c["amr"] = []string{"otp", word, "mfa"} }
+		s := o.signIn()
+		keep, back := o.leaves(t, s, Begin)
+		got, err := s.Return(t.Context(), "cmcc", keep, back)
+		must(t, err)
+		if got.Proof.Control != want {
+			t.Errorf("%s: %v", word, got.Proof.Control)
+		}
 	}
 }
 
