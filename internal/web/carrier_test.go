@@ -163,3 +163,22 @@ func TestOnlyAPageThatLeadsToACarrierLetsItsFormsLeadAway(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoDoesNotComeBackFromAnIdentityCheckLeavesForFiveADay(t *testing.T) {
+	c, token := withCarrier(t)
+	draft := c.post("/apps", token, url.Values{"app": {"chat"}, "kind": {"unbind"}, "do": {"next"}}).Header().Get("Location")
+	agree := url.Values{"agree": {"1"}}
+	for range 4 {
+		c.leaves(c.post(draft, token, agree))
+	}
+	back, kept := c.leaves(c.post(draft, token, agree))
+	if w := c.returns(back+"&error=unmet_authentication_requirements", token, kept); w.Code != 422 || !strings.Contains(w.Body.String(), "没有核对成功") {
+		t.Errorf("%d %s", w.Code, w.Body) // it was counted when they left
+	}
+	if w := c.post(draft, token, agree); w.Code != 429 || !strings.Contains(w.Body.String(), "今天核对失败太多次") {
+		t.Errorf("the sixth: %d %s", w.Code, w.Body)
+	}
+	if w := c.returns(back+"&code=x", token, kept); w.Code != 303 || !strings.HasPrefix(w.Header().Get("Location"), "/requests/") {
+		t.Errorf("one that succeeds after all: %d %s", w.Code, w.Body)
+	}
+}

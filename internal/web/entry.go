@@ -47,6 +47,11 @@ func (v *visit) toSignIn(carrier string, purpose signin.Purpose, back string) er
 	if err != nil {
 		return err
 	}
+	if purpose == signin.StepUp {
+		if err := v.o.Hub.BeginIdentityCheck(v.ctx(), v.who); err != nil {
+			return err
+		}
+	}
 	v.setCookie(leaving(u.Query().Get("state")), keep, transientLife)
 	return v.leave(to)
 }
@@ -73,11 +78,6 @@ func (w *Web) fromCarrier(v *visit) error {
 		v.on = &MenuItem{Path: "/confirm/" + got.Back, Key: "p-back-confirm"}
 	}
 	if err != nil {
-		if huanxin.CodeOf(err) == "identity_failed" && v.signedIn() {
-			if counted := w.o.Hub.IdentityFailed(v.ctx(), v.who); counted != nil {
-				return counted
-			}
-		}
 		return err
 	}
 	in := core.SignedIn{Carrier: carrier, Number: got.Number, StartedAt: got.StartedAt, Origin: got.Origin, Proof: got.Proof, IdentityAt: got.IdentityAt}

@@ -142,6 +142,14 @@ func identityFailures(t *testing.T, s *store.Store) {
 		equal(t, "under two keys, oldest first", got, []time.Time{start.Add(time.Minute), start.Add(2 * time.Minute), start.Add(3 * time.Minute)})
 		return err
 	})
+	write(t, s, func(tx *store.Tx) error {
+		if err := tx.TakeBackIdentityFailure([][]byte{{9}, {0}, {1}}); err != nil {
+			return err
+		}
+		got, err := tx.IdentityFailures([][]byte{{1}, {0}}, start)
+		equal(t, "the last under the first key that has one is taken back", got, []time.Time{start.Add(time.Minute), start.Add(3 * time.Minute)})
+		return err
+	})
 }
 
 func holdersForgotten(t *testing.T, s *store.Store) {
