@@ -306,7 +306,7 @@ func TestEveryRefusalSaysWhyAndWhatToDo(t *testing.T) {
 			t.Errorf("%s: %d, not %d with %q: %s", what, c.answer.Code, c.status, c.says, c.answer.Body)
 		}
 	}
-	if w := s.post("/apps", token, url.Values{"want": {"later"}}); !strings.Contains(w.Body.String(), "已有 1 人希望加入") {
+	if w := s.post("/apps", token, url.Values{"want": {"later"}}); !strings.Contains(w.Body.String(), "已有 1 人希望加入") || strings.Contains(w.Body.String(), "告诉监管部门") {
 		t.Errorf("%s", w.Body)
 	}
 }
@@ -347,6 +347,26 @@ func TestAFormerHolderLearnsNothingOfANumber(t *testing.T) {
 	}
 	if w := s.post("/former", "", url.Values{"number": {"13800000001"}, "app": {"没有"}, "what": {"locked_out"}}); w.Code != 422 || !strings.Contains(w.Body.String(), "没有找到叫") {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// What the page promises of a report is what becomes of it.
+func TestAFormerHolderIsToldWhoGetsTheReport(t *testing.T) {
+	s := newStage(t, "http://127.0.0.1:8080")
+	for lang, says := range map[string]string{"zh": "应用不会自动收到", "en": "the app does not get it by itself"} {
+		if w := s.get("/former", "", "Cookie", "lang="+lang); !strings.Contains(w.Body.String(), says) {
+			t.Errorf("%s: %s", lang, w.Body)
+		}
+		if w := s.post("/former", "", url.Values{"number": {"13800000001"}, "app": {"聊聊"}, "what": {"used_by_other"}}, "Cookie", "lang="+lang); !strings.Contains(w.Body.String(), says) {
+			t.Errorf("%s: %s", lang, w.Body)
+		}
+	}
+	apps, err := s.Cases(t.Context(), s.party("chat"), "", 10)
+	must(t, err)
+	all, err := s.Cases(t.Context(), core.Operator(), "", 10)
+	must(t, err)
+	if len(apps) != 0 || len(all) != 2 {
+		t.Errorf("the app sees %+v, the operator %+v", apps, all)
 	}
 }
 
