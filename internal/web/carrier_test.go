@@ -182,3 +182,26 @@ func TestWhoDoesNotComeBackFromAnIdentityCheckLeavesForFiveADay(t *testing.T) {
 		t.Errorf("one that succeeds after all: %d %s", w.Code, w.Body)
 	}
 }
+
+// A carrier that moves a tenure's start ends it under its id: its holder is the same person, and must not read that the number is somebody else's.
+func TestWhenACarrierCorrectsTheStartItsHolderSignsInAgain(t *testing.T) {
+	c, token := withCarrier(t)
+	h := c.who.Holder
+	corrected := h.StartedAt.Add(time.Hour)
+	r, err := c.ReportEvents(t.Context(), c.party("cmcc"), func(yield func(core.EventLine, error) bool) {
+		_ = yield(core.EventLine{Line: 1, Event: huanxin.Event{ID: "void", Number: h.Number, Kind: huanxin.Corrected, At: time.Now(), CorrectsID: h.Number.E164()}}, nil) &&
+			yield(core.EventLine{Line: 2, Event: huanxin.Event{ID: "again", Number: h.Number, Kind: huanxin.Activated, At: corrected, Origin: huanxin.ActivatedReassigned}}, nil)
+	}, time.Time{})
+	must(t, err)
+	if r.Accepted != 2 {
+		t.Fatalf("%+v", r)
+	}
+	w := c.get("/number", token)
+	if page := w.Body.String(); w.Code != 401 || !strings.Contains(page, "请重新登录") || !strings.Contains(page, `class="button" href="/sign-in"`) || strings.Contains(page, "不在你名下") {
+		t.Errorf("%d %s", w.Code, page)
+	}
+	h.StartedAt = corrected
+	if w := c.signsIn(); w.Code != 303 {
+		t.Errorf("again: %d %s", w.Code, w.Body)
+	}
+}
