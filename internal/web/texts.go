@@ -166,12 +166,14 @@ var texts = map[string][2]string{
 
 	"verify-title":  {"核对持号证明", "Check a certificate"},
 	"verify-lead":   {"粘贴证明文字,或上传二维码照片。照片只用来读码,不会保存。", "Paste the text of a certificate, or upload a picture of its code. The picture is only read, and not kept."},
-	"verify-photo":  {"二维码照片(PNG 或 JPEG,最大 8 MB)", "Picture of the code (PNG or JPEG, at most 8 MB)"},
+	"verify-photo":  {"二维码照片(PNG 或 JPEG,最大 8 MB、1600 万像素)", "Picture of the code (PNG or JPEG, at most 8 MB and 16 megapixels)"},
 	"verify-do":     {"核对", "Check"},
 	"verify-good":   {"证明有效", "The certificate is good"},
 	"verify-old":    {"证明是真的,但已过期", "The certificate is real, but too old"},
 	"verify-bad":    {"这不是本服务开具的证明,或被改过", "This is no certificate of this service, or it was changed"},
 	"verify-nocode": {"照片里没有找到二维码。请拍得清楚一些,让二维码占满画面,或直接粘贴文字。", "No code was found in the picture. Please take a sharper one that the code fills, or paste the text."},
+	"verify-bytes":  {"照片太大,最大 8 MB。请把二维码截图或裁剪出来再上传,或直接粘贴文字。", "The picture is too large: at most 8 MB. Please crop it to the code, or paste the text."},
+	"verify-pixels": {"照片太大,最多 1600 万像素。请把二维码截图或裁剪出来再上传,或直接粘贴文字。", "The picture is too large: at most 16 megapixels. Please crop it to the code, or paste the text."},
 	"verify-empty":  {"请粘贴文字或选择照片。", "Please paste the text or choose a picture."},
 	"verify-now":    {"核对只看签名和时间,不查号码现在的情况。", "Only the signature and the time are checked, not how the number is now."},
 

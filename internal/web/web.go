@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -44,7 +45,8 @@ type Web struct {
 	leading  string // the policy of pages whose forms lead to a carrier
 	served   *prometheus.CounterVec
 	watchers chan struct{} // places of those who watch
-	photos   chan struct{} // places of pictures that are read
+	uploads  chan struct{} // places of certificates that are sent
+	photos   chan struct{} // places of pictures that are looked at
 	reports  throttle      // of former holders, from everybody together
 }
 
@@ -71,10 +73,16 @@ func (t *throttle) pass(now time.Time) bool {
 // The bounds of what is done at once.
 const (
 	maxWatchers = 2048
-	maxPhotos   = 2
+	maxUploads  = 32
 	maxForm     = 256 << 10
 	maxPhoto    = 8 << 20
+	maxUpload   = 64 << 20 // of which a picture that is too large is told so
+	uploadFor   = 2 * time.Minute
+	photoTurn   = 10 * time.Second // that a picture waits to be looked at
 )
+
+// maxPhotos leaves half of the cores to everybody else: looking for a code may take seconds.
+func maxPhotos() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
 // policy is the Content-Security-Policy of a page.
 const policy = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
@@ -82,7 +90,7 @@ const policy = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; for
 // New gives the pages.
 func New(o Options) *Web {
 	w := &Web{o: o, mux: http.NewServeMux(), secure: strings.HasPrefix(o.Issuer, "https:"), watchers: make(chan struct{}, maxWatchers),
-		photos: make(chan struct{}, maxPhotos)}
+		uploads: make(chan struct{}, maxUploads), photos: make(chan struct{}, maxPhotos())}
 	w.leading = strings.Join(append([]string{policy, "https:"}, o.Carriers...), " ")
 	w.served = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huanxin_pages_total", Help: "Holders' pages served, by path and status."}, []string{"path", "status"})
 	o.Registry.MustRegister(w.served)

@@ -413,7 +413,8 @@ func TestACertificateIsCheckedFromItsTextAndBadOnesAreRefused(t *testing.T) {
 		says           string
 	}{
 		"the text": {"text", text[1], 200, "证明有效"}, "another": {"text", "hello", 422, "不是本服务开具的证明"}, "nothing": {"text", "", 422, "请粘贴文字"},
-		"no picture": {"photo", "hello", 422, "没有找到二维码"}, "a huge picture": {"photo", strings.Repeat("x", 9<<20), 413, "没有看懂"},
+		"no picture": {"photo", "hello", 422, "没有找到二维码"}, "a huge picture": {"photo", strings.Repeat("x", 9<<20), 413, "最大 8 MB。请"},
+		"one beyond all measure": {"photo", strings.Repeat("x", 65<<20), 413, "最大 8 MB。请"},
 	} {
 		if w := check(c.field, c.content); w.Code != c.status || !strings.Contains(w.Body.String(), c.says) {
 			t.Errorf("%s: %d %s", what, w.Code, w.Body)
