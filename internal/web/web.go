@@ -57,8 +57,9 @@ type throttle struct {
 	n      int
 }
 
-// maxReports is how many reports a minute are taken: far more than there are honest ones, and too few to fill a disk with.
-const maxReports = 60
+// maxReports is how many reports a minute are taken from everybody: far more than there are honest ones or one machine sends by chance, and too few to fill a disk
+// with in a day.
+const maxReports = 1200
 
 func (t *throttle) pass(now time.Time) bool {
 	t.lock.Lock()

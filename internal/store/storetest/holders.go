@@ -222,9 +222,12 @@ func caseRows(t *testing.T, s *store.Store) {
 		of, err := tx.ComplaintsOf(4)
 		must(t, err)
 		equal(t, "a request's", of, []store.CaseRow{complaint})
-		n, err := tx.ReportsOf([][]byte{{2}, {7}}, start.Add(time.Minute))
-		equal(t, "how many reports", n, 1)
-		return err
+		for app, want := range map[huanxin.PartyNo]int{3: 0, 4: 1, 5: 0} {
+			n, err := tx.ReportsOf(app, [][]byte{{2}, {7}}, start.Add(time.Minute))
+			must(t, err)
+			equal(t, "how many reports", n, want)
+		}
+		return nil
 	})
 	write(t, s, func(tx *store.Tx) error {
 		a, err := tx.NextCase()
