@@ -270,7 +270,7 @@ func TestACarrierThatNamesItselfIsHeldToIt(t *testing.T) {
 
 func TestAnIdentityCheckIsNoNewerThanTheSignInItCameWith(t *testing.T) {
 	o := newOP(t)
-	old := time.Now().Add(-8 * time.Minute).Truncate(time.Second)
+	old := time.Now().Add(-3 * time.Minute).Truncate(time.Second)
 	o.tell = func(c map[string]any) { c["auth_time"] = old.Unix() }
 	s := o.signIn()
 	keep, back := o.leaves(t, s, StepUp)
@@ -278,6 +278,27 @@ func TestAnIdentityCheckIsNoNewerThanTheSignInItCameWith(t *testing.T) {
 	must(t, err)
 	if !got.IdentityAt.Equal(old) {
 		t.Errorf("it counts from %v, not %v", got.IdentityAt, old)
+	}
+}
+
+// Who typed names and digits for minutes must not prove all of it again: the proof of control, good for ten, is to have seven left when they begin.
+func TestBeforeTheIdentityFactorControlIsProvedAnewInTime(t *testing.T) {
+	for _, c := range []struct {
+		purpose Purpose
+		asked   string
+		ago     time.Duration
+		taken   bool
+	}{{Begin, "540", 9 * time.Minute, true}, {StepUp, "180", 3 * time.Minute, true}, {StepUp, "180", 5 * time.Minute, false}} {
+		o := newOP(t)
+		o.tell = func(claims map[string]any) { claims["auth_time"] = time.Now().Add(-c.ago).Unix() }
+		s := o.signIn()
+		keep, back := o.leaves(t, s, c.purpose)
+		if got := o.asked.Get("max_age"); got != c.asked {
+			t.Errorf("%s asks for %s", c.purpose, got)
+		}
+		if _, err := s.Return(t.Context(), "cmcc", keep, back); (err == nil) != c.taken {
+			t.Errorf("%s with a proof %v old: %v", c.purpose, c.ago, err)
+		}
 	}
 }
 
