@@ -8,10 +8,11 @@ import (
 	"github.com/huanxin-platform/huanxin"
 )
 
-// The cookies: the session, and what is kept while a holder is at their carrier, of which each way there has one. Over https their names say that they come from this host alone.
+// The cookies: the session, what is kept while a holder is at their carrier, of which each way there has one, and what the next page says was done. Over https their names say that they come from this host alone.
 const (
 	sessionCookie   = "holder"
 	transientCookie = "leaving"
+	doneCookie      = "done"
 )
 
 func (w *Web) cookieName(name string) string {

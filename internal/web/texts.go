@@ -141,6 +141,7 @@ var texts = map[string][2]string{
 	"task-complained": {"已投诉", "you complained"},
 	"complained":      {"投诉已经记下,会有人跟进。你不用再做什么。", "Your complaint was noted and somebody will follow it up. There is nothing more to do."},
 	"asked-again":     {"已经再次向应用提出。", "The app was asked again."},
+	"asked-today":     {"已经向这个应用提出过了。同一个应用一天只能申请一次。", "This app was asked already. It can be asked once a day."},
 
 	"history-title": {"我的申请", "My requests"},
 	"history-none":  {"这个号码在你使用期间还没有申请。", "There are no requests of yours for this number yet."},
