@@ -91,6 +91,8 @@ func (h *Holder) MaySignIn(s Standing, began bool, now time.Time) error {
 		return Ineligible(IneligibleNotInUse)
 	case !a.statesTenure(s, now):
 		return Ineligible(IneligibleTenureMismatch)
+	case h.Proof.VerifiedAt.Before(s.StartedAt): // the holder before may have given it
+		return Ineligible(IneligibleProofStale)
 	}
 	return nil
 }

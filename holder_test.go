@@ -78,7 +78,8 @@ func TestWhoMaySignIn(t *testing.T) {
 	started := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	now := started.Add(48 * time.Hour)
 	stands := huanxin.Standing{Phase: huanxin.PhaseInUse, Carrier: 1, Tenure: 7, StartedAt: started, Origin: huanxin.OriginReassigned}
-	holder := huanxin.Holder{Number: huanxin.NumberOf(8613800000001), Carrier: 1, StartedAt: started, Origin: huanxin.OriginReassigned}
+	holder := huanxin.Holder{Number: huanxin.NumberOf(8613800000001), Carrier: 1, StartedAt: started, Origin: huanxin.OriginReassigned,
+		Proof: huanxin.Proof{Control: huanxin.ControlSMS, VerifiedAt: now}}
 	for _, c := range []struct {
 		what, reason string
 		change       func(h *huanxin.Holder, s *huanxin.Standing)
@@ -91,6 +92,8 @@ func TestWhoMaySignIn(t *testing.T) {
 		{"of a suspended number", "not_in_use", func(_ *huanxin.Holder, s *huanxin.Standing) { s.Phase = huanxin.PhaseSuspended }},
 		{"at a carrier that does not serve it", "not_in_use", func(h *huanxin.Holder, _ *huanxin.Standing) { h.Carrier = 2 }},
 		{"with another start", "tenure_mismatch", func(h *huanxin.Holder, _ *huanxin.Standing) { h.StartedAt = started.Add(time.Second) }},
+		{"with a proof of the very start", "", func(h *huanxin.Holder, _ *huanxin.Standing) { h.Proof.VerifiedAt = started }},
+		{"with a proof from before", "proof_stale", func(h *huanxin.Holder, _ *huanxin.Standing) { h.Proof.VerifiedAt = started.Add(-time.Second) }},
 	} {
 		h, s := holder, stands
 		c.change(&h, &s)

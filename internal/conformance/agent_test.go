@@ -13,6 +13,7 @@ import (
 
 	"github.com/huanxin-platform/huanxin/agent"
 	"github.com/huanxin-platform/huanxin/internal/conformance"
+	"github.com/huanxin-platform/huanxin/internal/store/pgtest"
 )
 
 // TestMain has twice as many runs at once as the processor would have: a run mostly waits.
@@ -21,7 +22,7 @@ func TestMain(m *testing.M) {
 	if at := flag.Lookup("test.parallel"); at.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
 		_ = at.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
 	}
-	os.Exit(m.Run())
+	os.Exit(pgtest.Main(m))
 }
 
 func TestOurAgentPassesByPoll(t *testing.T) {
@@ -29,7 +30,7 @@ func TestOurAgentPassesByPoll(t *testing.T) {
 	c := newCompany(t, nil)
 	rep, by := judged(t, c.options())
 	fails(t, rep)
-	if rep.Delivery != "poll" {
+	if rep.Delivery != "poll" || rep.Unseen != nil {
 		t.Errorf("delivery by %s", rep.Delivery)
 	}
 	for code, r := range by {
@@ -77,6 +78,9 @@ func TestOurAgentPassesByListing(t *testing.T) {
 	})
 	rep, by := judged(t, c.options())
 	fails(t, rep)
+	if len(rep.Unseen) != 1 || !strings.Contains(rep.Unseen[0].En, "no stream") {
+		t.Errorf("what could not be tried: %+v", rep.Unseen)
+	}
 	if rep.Delivery != "list" || by["duplicates"].Outcome != conformance.Skipped || by["cancelled"].Outcome != conformance.Passed {
 		t.Errorf("%s, %s, %s", rep.Delivery, by["duplicates"].Outcome, by["cancelled"].Outcome)
 	}

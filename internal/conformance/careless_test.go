@@ -277,9 +277,29 @@ func (r *receiver) do(ctx context.Context, t client.Task) {
 	for range 20 {
 		_, err := r.hub.Answer(ctx, a)
 		if k := huanxin.KindOf(err); err == nil || k != huanxin.Unavailable && k != huanxin.Internal || r.faults["answers once"] {
-			return
+			break
 		}
 		time.Sleep(50 * time.Millisecond)
+	}
+	r.work.Go(func() { r.later(ctx, t, v) })
+}
+
+// later does what a company does that is right until somebody has looked.
+func (r *receiver) later(ctx context.Context, t client.Task, v huanxin.Verdict) {
+	if !client.Pause(ctx, 1500*time.Millisecond) {
+		return
+	}
+	if r.faults["asks nobody"] && v.Outcome == huanxin.InReview {
+		_, _ = r.hub.Answer(ctx, client.AnswerTo(t, "not_bound", "none_found"))
+	}
+	if !r.faults["unbinds after the answer"] {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.accounts {
+		_, _, row := huanxin.Decide(huanxin.Claim{Start: huanxin.Exactly(t.Tenure.StartedAt), Known: true}, p.binding)
+		p.key = p.key && (p.number != t.Number || row == 1)
 	}
 }
 
@@ -395,11 +415,38 @@ func TestACompanyThatUnbindsEverythingBreaksRuleOne(t *testing.T) {
 	}
 }
 
+// TestWhatIsRightMustStayRight: six rows are answered rightly, and seconds later the account is taken, or the answer is another one.
+func TestWhatIsRightMustStayRight(t *testing.T) {
+	t.Parallel()
+	_, o := newReceiver(t, false, "unbinds after the answer", "asks nobody")
+	rep, by := judged(t, o)
+	x := by["afterwards"]
+	if rep.OK() || x.Outcome != conformance.Failed || x.Fix == nil || len(x.Tasks) == 0 {
+		t.Errorf("%s: %s", x.Outcome, x.Seen.En)
+	}
+	for _, want := range []string{"lost their number later", "-2a", "-6a", "answers changed later"} {
+		if !strings.Contains(x.Seen.En, want) {
+			t.Errorf("%q is not in %s", want, x.Seen.En)
+		}
+	}
+}
+
 func TestACompanyThatKeepsEverythingFails(t *testing.T) {
 	t.Parallel()
 	_, o := newReceiver(t, false, "keeps everything")
 	o.Inspector = nil
-	_, by := judged(t, o)
+	var last conformance.Text
+	o.Say = func(x conformance.Text) { last = x }
+	rep, by := judged(t, o)
+	if len(rep.Unseen) != 1 || last != rep.Unseen[0] || !strings.Contains(rep.Unseen[0].En, "no account was inspected") || rep.Unseen[0].Zh == "" {
+		t.Errorf("what nobody saw is not said: %+v", rep.Unseen)
+	}
+	if err := rep.Write(o.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := os.ReadFile(filepath.Join(o.Dir, conformance.ReportHTML)); err != nil || !strings.Contains(string(page), rep.Unseen[0].Zh) {
+		t.Error("the page does not say that no account was inspected:", err)
+	}
 	for _, code := range []string{"row-1", "row-3", "row-7", "none", "segments", "delivery"} {
 		if by[code].Outcome != conformance.Failed {
 			t.Errorf("%s: %s", code, by[code].Outcome)

@@ -144,7 +144,13 @@ func freeAddress(t testing.TB) string {
 // judged runs everything and gives the results by code.
 func judged(t testing.TB, o conformance.Options) (*conformance.Report, map[string]conformance.Result) {
 	t.Helper()
-	o.Say = func(x conformance.Text) { t.Log(x.En) }
+	said := o.Say
+	o.Say = func(x conformance.Text) {
+		t.Log(x.En)
+		if said != nil {
+			said(x)
+		}
+	}
 	rep, err := conformance.Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -5,10 +5,13 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -130,7 +133,7 @@ func OpenDatabase(driver, dsn string) (*Database, error) {
 }
 
 // SQLInspector asks the company's database by a statement with :account, :number and the other names of accounts.csv. It gives one
-// row with the column is_key (0: it is none) and, if the company likes, exists and unbound.
+// row with the column is_key (0 or false: it is none; NULL is no answer) and, if the company likes, exists and unbound.
 type SQLInspector struct {
 	DB        *sql.DB
 	Statement string
@@ -159,29 +162,65 @@ func (i *SQLInspector) Inspect(ctx context.Context, a *Account) (s Sight, err er
 		}
 		return s, nil // no such binding: it is no key
 	}
-	values := make([]sql.NullInt64, len(names))
+	values := make([]any, len(names))
 	into := make([]any, len(names))
 	for n := range values {
 		into[n] = &values[n]
 	}
 	if err := rows.Scan(into...); err != nil {
-		return s, fmt.Errorf("its columns are not whole numbers")
+		return s, err
 	}
 	told := false
 	for n, name := range names {
-		switch strings.ToLower(name) {
-		case "is_key":
-			s.IsKey, told = values[n].Int64 > 0, true
-		case "exists", "account_exists":
-			is := values[n].Int64 > 0
-			s.Exists = &is
-		case "unbound":
-			times := int(values[n].Int64)
+		name = strings.ToLower(name)
+		if !slices.Contains([]string{"is_key", "exists", "account_exists", "unbound"}, name) {
+			continue
+		}
+		x, known, err := whole(values[n])
+		switch {
+		case err != nil:
+			return s, fmt.Errorf("%s %w", name, err)
+		case name == "is_key" && !known:
+			return s, errors.New("is_key 是 NULL:是不是钥匙必须说清,不知道不等于不是 / is_key is NULL: unknown is never no")
+		case name == "is_key":
+			s.IsKey, told = x > 0, true
+		case !known: // it is not told
+		case name == "unbound":
+			times := int(x)
 			s.Unbound = &times
+		default:
+			is := x > 0
+			s.Exists = &is
 		}
 	}
 	if !told {
-		return s, fmt.Errorf("the statement gives no column is_key")
+		return s, errors.New("语句没有给 is_key 这一列 / the statement gives no column is_key")
 	}
 	return s, rows.Err()
+}
+
+// whole reads a column as databases give numbers and booleans: as what they are, or as text. known is false where it is NULL.
+func whole(v any) (n int64, known bool, err error) {
+	text := ""
+	switch v := v.(type) {
+	case nil:
+		return 0, false, nil
+	case bool:
+		return map[bool]int64{true: 1}[v], true, nil
+	case int64:
+		return v, true, nil
+	case float64:
+		text = strconv.FormatFloat(v, 'f', -1, 64)
+	case []byte:
+		text = string(v)
+	case string:
+		text = v
+	}
+	if n, err = strconv.ParseInt(text, 10, 64); err == nil {
+		return n, true, nil
+	}
+	if is, err := strconv.ParseBool(text); err == nil {
+		return map[bool]int64{true: 1}[is], true, nil
+	}
+	return 0, false, errors.New("既不是整数,也不是真假值 / is neither a whole number nor true or false")
 }

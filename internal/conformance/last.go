@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
@@ -23,6 +24,9 @@ func lastScenarios(r *run) []*scenario {
 		{code: "clock", rule: "§6", stage: atLast, title: say("按时答复", "Answers in time"),
 			why: say("五个工作日内答复,之后升级;in_review 不停钟", "due within five working days, then escalated; in_review does not stop the clock"),
 			fix: say("收到就办;要人工看的当天就答 in_review 或 action_required", "work tasks as they come, and answer in_review or action_required at once where a person must look"), run: r.inTime},
+		{code: "afterwards", rule: "§6, §7.1", stage: atLast, title: say("此后没有变", "Nothing changed afterwards"),
+			why: say("答对了,过几秒又动账号或改答复,一样是误伤", "a right answer is worth nothing where the account is taken, or the answer changed, seconds later"),
+			fix: say("答复说了什么就做什么,只做一次:之后的清理、同步、重试都不能再动账号和最终答复", "do what the answer says, and once: no clean-up, synchronization or retry touches accounts and final answers later"), run: r.afterwards},
 		{code: "rule-1", rule: "§7.1", stage: atLast, title: say("规则一:现机主的绑定一个没少", "Rule 1: no binding of a present holder was lost"),
 			why: say("持号期开始之后绑定的绝不解绑,没有例外", "what was bound at or after the tenure's start is never unbound, without any exception"), fix: rowFix['1'],
 			run: r.ruleOne},
@@ -138,7 +142,10 @@ func (r *run) ruleOne(ctx context.Context) finding {
 				continue
 			}
 			n++
-			if s, ok, _ := r.see(ctx, x); ok && !s.IsKey {
+			switch s := r.lastLook(ctx)[x]; {
+			case s.failure != "":
+				return notSeen(expected, x, s.failure)
+			case !s.IsKey:
 				lost = append(lost, x.Name)
 			}
 		}
@@ -155,24 +162,58 @@ func (r *run) ruleTwo(ctx context.Context) finding {
 		return skipped(expected, noLook)
 	}
 	told := 0
-	var gone []string
+	var gone, untold []string
 	for _, x := range r.plan.accounts {
-		s, ok, _ := r.see(ctx, x)
-		if !ok || s.Exists == nil {
-			continue
-		}
-		told++
-		if !*s.Exists {
+		switch s := r.lastLook(ctx)[x]; {
+		case s.failure != "":
+			return notSeen(expected, x, s.failure)
+		case s.Exists == nil:
+			untold = append(untold, x.Name)
+		case !*s.Exists:
 			gone = append(gone, x.Name)
+		default:
+			told++
 		}
 	}
 	switch {
-	case told == 0:
-		return skipped(expected, say("公司没有说账号在不在(exists)", "the company does not say whether accounts are there (exists)"))
 	case len(gone) > 0:
 		return failed(expected, say("不见了:%s", "gone: %s", strings.Join(gone, " ")))
+	case told == 0:
+		return skipped(expected, say("公司没有说账号在不在(exists)", "the company does not say whether accounts are there (exists)"))
+	case len(untold) > 0:
+		return failed(expected, say("%d 个账号没有说在不在,例如 %s", "of %d accounts it is not told whether they are there, such as %s", len(untold), untold[0])).
+			mend(say("--inspect 对没有绑定的账号也要说 exists:语句从账号表查起", "--inspect tells exists of an account without a binding too: let the statement begin with the table of accounts"))
 	}
 	return passed(expected, say("%d 个账号都在", "all %d accounts are there", told))
+}
+
+// look is what was seen of an account, or why nothing was.
+type look struct {
+	Sight
+	failure string
+}
+
+// lastLook gives what became of every account: they are looked at once, when all that is judged by it has happened.
+func (r *run) lastLook(ctx context.Context) map[*Account]look {
+	if r.last != nil {
+		return r.last
+	}
+	seen := make([]look, len(r.plan.accounts))
+	var wg sync.WaitGroup
+	for i, x := range r.plan.accounts {
+		wg.Go(func() {
+			s, ok, failure := r.see(ctx, x)
+			if seen[i] = (look{s, failure}); !ok && failure == "" {
+				seen[i].failure = "?" // the run ends
+			}
+		})
+	}
+	wg.Wait()
+	r.last = map[*Account]look{}
+	for i, x := range r.plan.accounts {
+		r.last[x] = seen[i]
+	}
+	return r.last
 }
 
 // silence is what is found where the company never came.

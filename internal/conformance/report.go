@@ -60,7 +60,9 @@ type Report struct {
 	Passed    int       `json:"passed"`
 	Failed    int       `json:"failed"`
 	Skipped   int       `json:"skipped"`
-	Results   []Result  `json:"results"`
+	// Unseen says what the run could not look at as a whole: a run that passes says nothing of it.
+	Unseen  []Text   `json:"unseen,omitempty"`
+	Results []Result `json:"results"`
 
 	mu sync.Mutex
 }
@@ -82,6 +84,18 @@ func (rep *Report) add(x Result) {
 		rep.Skipped++
 	}
 	rep.Results = append(rep.Results, x)
+}
+
+// unseen says what cannot be found out of a company, however it answers.
+func (r *run) unseen() (out []Text) {
+	if r.o.Inspector == nil {
+		out = append(out, say("没有查看任何账号(没有 --inspect、--inspect-sql):只凭答复判断,号码是不是真的解绑、规则一有没有守住,都没有人看过",
+			"no account was inspected (neither --inspect nor --inspect-sql): by answers alone nobody saw whether a number was unbound, nor whether rule 1 was kept"))
+	}
+	if r.front.mode() == "list" {
+		out = append(out, say("公司只列任务,没有事件流:伪造的事件、重发、撤回都没有检验", "the company lists tasks and has no stream: forged events, repeated ones and retractions were not tried"))
+	}
+	return out
 }
 
 // OK reports whether nothing failed, and something was looked at.

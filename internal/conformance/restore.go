@@ -41,6 +41,7 @@ func (r *run) suspended(ctx context.Context, l *line, a *Account) finding {
 	if failure, ok := r.becomes(ctx, a, true); !ok {
 		return failed(expected, say("取消之后号码没有恢复%s", "after the cancellation the number is no key%s", failure)).of(t)
 	}
+	r.settle(a, true)
 	return passed(expected, say("停用了,没有过早答复,取消后恢复", "it was suspended, nothing was answered too early, and it is a key again")).of(t)
 }
 
@@ -109,6 +110,7 @@ func (r *run) retracted(ctx context.Context, l *line, x *Account, back bool, mov
 		if failure, ok := r.becomes(ctx, x, true); !ok {
 			return failed(expected, say("%s 内没有恢复%s", "it was not restored within %s%s", r.o.Within, failure)).of(t)
 		}
+		r.settle(x, true)
 		return passed(expected, say("恢复了", "it was restored")).of(t)
 	}
 	return r.staysUnbound(ctx, l, x, expected).of(t)
@@ -123,6 +125,7 @@ func (r *run) staysUnbound(ctx context.Context, l *line, x *Account, expected Te
 	if s, ok, failure := r.see(ctx, x); !ok || s.IsKey {
 		return failed(expected, say("恢复了%s", "it was restored%s", failure))
 	}
+	r.settle(x, false)
 	if !heard {
 		return passed(expected, say("没有恢复(公司没有订阅 recycle-retracted)", "it was not restored (the company does not ask for recycle-retracted)"))
 	}

@@ -72,10 +72,14 @@ type run struct {
 	ear     *ear
 	plan    *plan
 	without map[string]bool
-	looking chan struct{} // a place for each look at an account that is under way
+	looking chan struct{}     // a place for each look at an account that is under way
+	last    map[*Account]look // nil until somebody looked: lastLook
 
-	mu    sync.Mutex
-	asked map[string]*asking // by task
+	mu      sync.Mutex
+	asked   map[string]*asking // by task
+	right   map[string]heard   // by task: the answer that was found to be right
+	settled map[*Account]bool  // seen to be as it is to stay: whether the number is its key
+	faulty  map[*line]bool     // a scenario about it failed
 }
 
 // asking is a task that was made.
@@ -86,20 +90,26 @@ type asking struct {
 	silent        bool // no answer is expected
 }
 
-// Run runs every scenario and gives what was found. An error says that the run itself could not be done.
-func Run(ctx context.Context, o Options) (rep *Report, err error) {
+func newRun(o Options, h *hub) *run {
 	if o.Say == nil {
 		o.Say = func(Text) {}
 	}
+	r := &run{o: o, hub: h, front: h.front, ear: h.ear, plan: newPlan(o.Segment, time.Now()), without: map[string]bool{}, looking: make(chan struct{}, looksAtOnce),
+		asked: map[string]*asking{}, right: map[string]heard{}, settled: map[*Account]bool{}, faulty: map[*line]bool{}}
+	for _, f := range o.Without {
+		r.without[f] = true
+	}
+	return r
+}
+
+// Run runs every scenario and gives what was found. An error says that the run itself could not be done.
+func Run(ctx context.Context, o Options) (rep *Report, err error) {
 	h, err := openHub(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, h.stop()) }()
-	r := &run{o: o, hub: h, front: h.front, ear: h.ear, plan: newPlan(o.Segment, time.Now()), without: map[string]bool{}, looking: make(chan struct{}, looksAtOnce), asked: map[string]*asking{}}
-	for _, f := range o.Without {
-		r.without[f] = true
-	}
+	r := newRun(o, h)
 	all := scenarios(r)
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
@@ -121,9 +131,12 @@ func Run(ctx context.Context, o Options) (rep *Report, err error) {
 		r.found(rep, r.silence())
 		return rep, nil
 	}
-	o.Say(say("公司已连上(%s),共 %d 项检验", "the company is connected (%s); %d scenarios", r.front.mode(), len(all)))
+	r.o.Say(say("公司已连上(%s),共 %d 项检验", "the company is connected (%s); %d scenarios", r.front.mode(), len(all)))
 	r.work(ctx, all, rep)
-	rep.Ended, rep.Delivery = time.Now(), r.front.mode()
+	rep.Ended, rep.Delivery, rep.Unseen = time.Now(), r.front.mode(), r.unseen()
+	for _, not := range rep.Unseen {
+		r.o.Say(not)
+	}
 	return rep, ctx.Err()
 }
 
@@ -259,6 +272,11 @@ func (r *run) work(ctx context.Context, all []*scenario, rep *Report) {
 	one := func(s *scenario) {
 		began := time.Now()
 		f := s.run(ctx)
+		if f.outcome == Failed && s.line != nil {
+			r.mu.Lock()
+			r.faulty[s.line] = true
+			r.mu.Unlock()
+		}
 		r.found(rep, s.result(f, time.Since(began)))
 	}
 	for _, s := range all {

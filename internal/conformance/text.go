@@ -28,3 +28,11 @@ func (t Text) and(more Text) Text {
 	}
 	return Text{t.Zh + ";" + more.Zh, t.En + "; " + more.En}
 }
+
+// andAll joins a text that is about some things, where there are any.
+func (t Text) andAll(more Text, about []string) Text {
+	if len(about) == 0 {
+		return t
+	}
+	return t.and(more)
+}

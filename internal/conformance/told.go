@@ -185,19 +185,14 @@ func (r *run) strange(ctx context.Context, l *line) finding {
 
 // actedOnce fails where a task has two final answers, or where an account was unbound more than once.
 func (r *run) actedOnce(ctx context.Context, a *asking, expected Text) finding {
-	final := ""
-	for _, h := range r.ear.of(a.task) {
-		o, err := huanxin.ParseOutcome(h.Outcome)
-		if err != nil || !o.Final() {
-			continue
-		}
-		if said := h.Outcome + " " + h.Reason; final != "" && final != said {
-			return failed(expected, say("又做了一遍:先答 %s,后答 %s", "it acts twice: first it answers %s, then %s", final, said))
-		}
-		final = h.Outcome + " " + h.Reason
+	if first, other, twice := twoFinal(r.ear.of(a.task)); twice {
+		return failed(expected, say("又做了一遍:先答 %s,后答 %s", "it acts twice: first it answers %s, then %s", first, other))
 	}
 	for _, x := range a.line.accounts {
-		if s, ok, _ := r.see(ctx, x); ok && s.Unbound != nil && *s.Unbound > 1 {
+		switch s, ok, failure := r.see(ctx, x); {
+		case failure != "":
+			return notSeen(expected, x, failure)
+		case ok && s.Unbound != nil && *s.Unbound > 1:
 			return failed(expected, say("账号 %s 被解绑了 %d 次", "the account %s was unbound %d times", x.Name, *s.Unbound))
 		}
 	}
@@ -343,9 +338,11 @@ func (r *run) untouched(ctx context.Context, l *line, expected Text) finding {
 		s, ok, failure := r.see(ctx, x)
 		switch {
 		case failure != "":
-			return failed(expected, say("看不到账号 %s:%s", "the account %s cannot be inspected: %s", x.Name, failure)).mend(say("改正 --inspect", "mend --inspect"))
+			return notSeen(expected, x, failure)
 		case ok && !s.IsKey:
 			return failed(expected, say("账号 %s 失去了号码", "the account %s lost its number", x.Name))
+		case ok:
+			r.settle(x, true)
 		}
 	}
 	if r.o.Inspector == nil {

@@ -63,7 +63,8 @@ func (h *Hub) Complain(ctx context.Context, who huanxin.Caller, request, task st
 	return out, err
 }
 
-// reportsPerDay is how many reports of former holders about one number are kept in a day. Who sends more is told the same.
+// reportsPerDay is how many reports of former holders about one number at one app are kept in a day: more say nothing new, so that nobody can crowd out a true
+// one. Who sends more is told the same.
 const reportsPerDay = 3
 
 // ReportFormerHolder keeps what a former holder tells. It says the same whatever is true of the number, and whether or not the report is kept: one
@@ -79,17 +80,17 @@ func (h *Hub) ReportFormerHolder(ctx context.Context, requestID string, in huanx
 	}
 	who := huanxin.Caller{Client: "former-holder", RequestID: requestID}
 	return h.act(ctx, who, "case.former_holder", nil, func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
-		before, err := tx.ReportsOf(h.keys.LookupAll(in.Number), now.Add(-24*time.Hour))
-		if err != nil {
-			return err
-		}
 		kept := 0
 		for _, id := range in.Apps {
 			p := h.Party(id)
 			if p == nil || p.Kind != huanxin.AppParty || p.Disabled {
 				return huanxin.BadField("apps", "unknown_app", "no app with this id takes part")
 			}
-			if before += 1; before > reportsPerDay*20 {
+			before, err := tx.ReportsOf(p.No, h.keys.LookupAll(in.Number), now.Add(-24*time.Hour))
+			if err != nil {
+				return err
+			}
+			if before >= reportsPerDay {
 				continue
 			}
 			c := store.CaseRow{Kind: store.FormerHolder, OpenedAt: now, App: p.No, What: in.What, Lookup: h.keys.Lookup(in.Number)}

@@ -200,7 +200,8 @@ func (h *Hub) endSession(ctx context.Context, who huanxin.Caller, why string, re
 	return refusal
 }
 
-// StepUp takes a fresh proof of the same person at the same carrier into a session, which has a new token from then on.
+// StepUp takes a fresh proof of the same person at the same carrier into a session, which has a new token from then on. An identity factor takes back what
+// BeginIdentityCheck counted.
 func (h *Hub) StepUp(ctx context.Context, who huanxin.Caller, in SignedIn) (HolderSession, error) {
 	var out HolderSession
 	err := h.act(ctx, who, "holder.step_up", who.MayHold(), func(tx *store.Tx, now time.Time, entry *store.AuditEntry) error {
@@ -220,6 +221,8 @@ func (h *Hub) StepUp(ctx context.Context, who huanxin.Caller, in SignedIn) (Hold
 		}
 		if in.Proof.Identity == 0 { // control alone: what was given before stays
 			fresh.Proof.Identity, fresh.IdentityAt = row.Holder.Proof.Identity, row.Holder.IdentityAt
+		} else if err := tx.TakeBackIdentityFailure(h.keys.LookupAll(in.Number)); err != nil {
+			return err
 		}
 		token, hash := h.newToken(row.Holder.Session)
 		row.Before, row.Token, row.Next, row.TurnedAt, row.SeenAt = row.Token, hash, nil, now, now
@@ -243,26 +246,25 @@ func (h *Hub) SignOut(ctx context.Context, who huanxin.Caller, everywhere bool) 
 	})
 }
 
-// MayVerify refuses a further identity check of a number of which five failed within a day (rule 13).
-func (h *Hub) MayVerify(ctx context.Context, who huanxin.Caller) error {
-	if err := who.MayHold(); err != nil {
-		return err
-	}
-	return h.store.Read(ctx, func(tx *store.Tx) error { return h.mayVerify(tx, who, now()) })
-}
-
-func (h *Hub) mayVerify(tx *store.Tx, who huanxin.Caller, now time.Time) error {
-	day := h.durations.Day()
-	failed, err := tx.IdentityFailures(h.keys.LookupAll(who.Holder.Number), now.Add(-day))
-	if err != nil || len(failed) < huanxin.IdentityChecksPerDay {
-		return err
-	}
-	return huanxin.ErrTooManyChecks(failed[len(failed)-huanxin.IdentityChecksPerDay].Add(day).Sub(now))
-}
-
-// IdentityFailed counts one failed identity check of the holder's number.
-func (h *Hub) IdentityFailed(ctx context.Context, who huanxin.Caller) error {
-	return h.act(ctx, who, "holder.identity_failed", who.MayHold(), func(tx *store.Tx, now time.Time, _ *store.AuditEntry) error {
+// BeginIdentityCheck counts an identity check of the holder's number when they leave for it, and refuses it when five within a day did not succeed (rule 13). It
+// counts as failed until StepUp takes it back: who fails at the carrier need not come back to tell.
+func (h *Hub) BeginIdentityCheck(ctx context.Context, who huanxin.Caller) error {
+	return h.act(ctx, who, "holder.identity_check", who.MayHold(), func(tx *store.Tx, now time.Time, _ *store.AuditEntry) error {
+		s, err := tx.LockStanding(who.Holder.Number) // one after the other, however many tabs there are
+		if err != nil {
+			return err
+		}
+		if err := who.Holder.Still(s); err != nil {
+			return err
+		}
+		day := h.durations.Day()
+		failed, err := tx.IdentityFailures(h.keys.LookupAll(who.Holder.Number), now.Add(-day))
+		if err != nil {
+			return err
+		}
+		if len(failed) >= huanxin.IdentityChecksPerDay {
+			return huanxin.ErrTooManyChecks(failed[len(failed)-huanxin.IdentityChecksPerDay].Add(day).Sub(now))
+		}
 		return tx.InsertIdentityFailure(h.keys.Lookup(who.Holder.Number), now)
 	})
 }

@@ -58,11 +58,11 @@ func (t *Tx) ComplaintsOf(r huanxin.RequestID) ([]CaseRow, error) {
 	return t.cases("request = $1 AND kind = 1 ORDER BY id", int64(r))
 }
 
-// ReportsOf counts what was reported of a number since a time.
-func (t *Tx) ReportsOf(lookups [][]byte, since time.Time) (n int, err error) {
+// ReportsOf counts what was reported of a number at one app since a time.
+func (t *Tx) ReportsOf(app huanxin.PartyNo, lookups [][]byte, since time.Time) (n int, err error) {
 	for _, l := range lookups {
 		var some int
-		if _, err := t.queryRow("SELECT COUNT(*) FROM cases WHERE lookup = $1 AND opened_at >= $2 AND kind = 2", []any{l, micros(since)}, &some); err != nil {
+		if _, err := t.queryRow("SELECT COUNT(*) FROM cases WHERE lookup = $1 AND opened_at >= $2 AND app = $3 AND kind = 2", []any{l, micros(since), int64(app)}, &some); err != nil {
 			return 0, err
 		}
 		n += some

@@ -133,7 +133,7 @@ func (t *Tx) SaveDraft(d DraftRow) error {
 	return err
 }
 
-// InsertIdentityFailure notes a failed identity check of a number.
+// InsertIdentityFailure notes an identity check of a number that failed, or has not succeeded yet.
 func (t *Tx) InsertIdentityFailure(lookup []byte, at time.Time) error {
 	_, err := t.exec("INSERT INTO identity_failures (lookup, at) VALUES ($1, $2)", lookup, micros(at))
 	return err
@@ -154,6 +154,20 @@ func (t *Tx) IdentityFailures(lookups [][]byte, after time.Time) (out []time.Tim
 	}
 	slices.SortFunc(out, time.Time.Compare) // those under one key before those under another
 	return out, nil
+}
+
+// TakeBackIdentityFailure drops the last that was noted of a number: it succeeded.
+func (t *Tx) TakeBackIdentityFailure(lookups [][]byte) error {
+	for _, l := range lookups {
+		res, err := t.exec("DELETE FROM identity_failures WHERE lookup = $1 AND at = (SELECT MAX(at) FROM identity_failures WHERE lookup = $1)", l)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n > 0 {
+			return err
+		}
+	}
+	return nil
 }
 
 // ForgetHolders drops sessions that were not seen since idle or began before life, drafts from before drafts, and failed checks from before

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"image"
+	"image/color"
 	_ "image/jpeg" // pictures of codes
 	_ "image/png"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -86,26 +88,29 @@ func (w *Web) askVerify(v *visit) error {
 	return v.show("verify", VerifyPage{F: v.frame("verify-title")})
 }
 
+// verifyProblems are what is said of what cannot be checked.
+var verifyProblems = map[string]struct {
+	key    string
+	status int
+}{"no_code": {"verify-nocode", 422}, "nothing": {"verify-empty", 422}, "photo_bytes": {"verify-bytes", 413}, "photo_pixels": {"verify-pixels", 422}, "certificate_invalid": {"verify-bad", 422}}
+
 // verify says what a certificate says, pasted or photographed. It asks nobody how the number is now.
 func (w *Web) verify(v *visit) error {
 	p := VerifyPage{F: v.frame("verify-title")}
 	text, err := w.certificateText(v)
-	switch huanxin.CodeOf(err) {
-	case "no_code":
-		p.Problem, v.status = "verify-nocode", 422
-		return v.show("verify", p)
-	case "nothing":
-		p.Problem, v.status = "verify-empty", 422
+	if problem, ok := verifyProblems[huanxin.CodeOf(err)]; ok {
+		p.Problem, v.status = problem.key, problem.status
 		return v.show("verify", p)
 	}
 	if err != nil {
 		return err
 	}
 	c, err := w.o.Ring.VerifyCertificate(text, w.o.Issuer, time.Now())
-	switch huanxin.CodeOf(err) {
-	case "certificate_invalid":
-		p.Problem, v.status = "verify-bad", 422
+	if problem, ok := verifyProblems[huanxin.CodeOf(err)]; ok {
+		p.Problem, v.status = problem.key, problem.status
 		return v.show("verify", p)
+	}
+	switch huanxin.CodeOf(err) {
 	case "certificate_expired":
 		p.Verdict, p.Class = "verify-old", "late"
 	default:
@@ -118,9 +123,16 @@ func (w *Web) verify(v *visit) error {
 	return v.show("verify", p)
 }
 
-// certificateText gives the text that was pasted, or that stands in a picture. The picture is read in memory and forgotten.
+// certificateText gives the text that was pasted, or that stands in a picture. The picture is read in memory and forgotten. Who finds no place is refused before
+// anything is read: strangers send these.
 func (w *Web) certificateText(v *visit) (string, error) {
-	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxPhoto+maxForm)
+	select {
+	case w.uploads <- struct{}{}:
+		defer func() { <-w.uploads }()
+	default:
+		return "", errBusy()
+	}
+	v.r.Body = &timely{http.MaxBytesReader(v.w, v.r.Body, maxUpload), time.Now().Add(uploadFor)}
 	parts, err := v.r.MultipartReader()
 	if err != nil {
 		return "", huanxin.Errorf(huanxin.Invalid, "bad", "no form")
@@ -135,9 +147,15 @@ func (w *Web) certificateText(v *visit) (string, error) {
 		if err != nil {
 			return "", tooLarge(err)
 		}
-		content, err := io.ReadAll(part)
+		content, err := io.ReadAll(io.LimitReader(part, maxPhoto+1))
 		if err != nil {
 			return "", tooLarge(err)
+		}
+		if len(content) > maxPhoto {
+			if _, err := io.Copy(io.Discard, part); err != nil { // a browser hears no answer before all is sent
+				return "", tooLarge(err)
+			}
+			return "", errPhotoBytes()
 		}
 		switch part.FormName() {
 		case "text":
@@ -152,25 +170,59 @@ func (w *Web) certificateText(v *visit) (string, error) {
 	case len(photo) == 0:
 		return "", huanxin.Errorf(huanxin.Invalid, "nothing", "neither text nor picture")
 	}
+	turn := time.NewTimer(photoTurn)
+	defer turn.Stop()
 	select {
 	case w.photos <- struct{}{}:
 		defer func() { <-w.photos }()
+	case <-turn.C:
+		return "", errBusy()
 	case <-v.ctx().Done():
 		return "", v.ctx().Err()
 	}
 	return readQR(photo)
 }
 
+func errBusy() error {
+	return &huanxin.Error{Kind: huanxin.Unavailable, Code: "busy", Detail: "too many certificates are checked at once", RetryAfter: photoTurn}
+}
+
+func errPhotoBytes() error {
+	return huanxin.Errorf(huanxin.TooLarge, "photo_bytes", "the picture has more than 8 MB")
+}
+
+// timely is a body that takes no longer than it may, however steadily it comes.
+type timely struct {
+	io.ReadCloser
+	until time.Time
+}
+
+func (t *timely) Read(b []byte) (int, error) {
+	if time.Now().After(t.until) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return t.ReadCloser.Read(b)
+}
+
 func tooLarge(err error) error {
 	var long *http.MaxBytesError
 	if errors.As(err, &long) {
-		return huanxin.Errorf(huanxin.TooLarge, "bad", "the picture is too large")
+		return errPhotoBytes()
 	}
 	return huanxin.Errorf(huanxin.Invalid, "bad", "the form is broken off")
 }
 
-// maxPixels bounds what a small file may unfold to.
-const maxPixels = 40_000_000
+// maxPixels bounds what a small file may unfold to: 64 MB. One with 16 bits a colour may have half as many.
+const maxPixels = 16_000_000
+
+func tooManyPixels(c image.Config) bool {
+	most := maxPixels
+	switch c.ColorModel {
+	case color.NRGBA64Model, color.RGBA64Model, color.Gray16Model:
+		most /= 2
+	}
+	return c.Width > most/c.Height
+}
 
 // readQR reads the QR code of a picture. The library that finds it is not ours to trust with what strangers send: whatever it does, the answer is that there is no code.
 func readQR(photo []byte) (text string, err error) {
@@ -181,8 +233,11 @@ func readQR(photo []byte) (text string, err error) {
 		}
 	}()
 	head, _, err := image.DecodeConfig(bytes.NewReader(photo))
-	if err != nil || head.Width <= 0 || head.Height <= 0 || head.Width*head.Height > maxPixels {
+	if err != nil || head.Width <= 0 || head.Height <= 0 {
 		return "", none
+	}
+	if tooManyPixels(head) {
+		return "", huanxin.Errorf(huanxin.Refused, "photo_pixels", "the picture has too many pixels")
 	}
 	picture, _, err := image.Decode(bytes.NewReader(photo))
 	if err != nil {

@@ -8,10 +8,11 @@ import (
 	"github.com/huanxin-platform/huanxin"
 )
 
-// The cookies: the session, and what is kept while a holder is at their carrier, of which each way there has one. Over https their names say that they come from this host alone.
+// The cookies: the session, what is kept while a holder is at their carrier, of which each way there has one, and what the next page says was done. Over https their names say that they come from this host alone.
 const (
 	sessionCookie   = "holder"
 	transientCookie = "leaving"
+	doneCookie      = "done"
 )
 
 func (w *Web) cookieName(name string) string {
@@ -62,10 +63,13 @@ func (v *visit) session() error {
 	return nil
 }
 
-// ours reports whether a path is one of this host's, so that nothing leads elsewhere.
+// ours reports whether a path is one of this host's, so that nothing leads elsewhere. Browsers drop tabs and line breaks from a URL before they read it (WHATWG
+// URL §4.4), so that a path with one may name another host.
 func ours(path string) bool {
-	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && !strings.ContainsAny(path, "\\\r\n?#") && len(path) < 200
+	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && !strings.ContainsFunc(path, foreign) && len(path) < 200
 }
+
+func foreign(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`\?#`, r) }
 
 // preferences takes language and size of print, and goes back.
 func (w *Web) preferences(v *visit) error {

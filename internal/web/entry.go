@@ -23,6 +23,7 @@ func (w *Web) signIn(v *visit) error {
 			p.Carriers = append(p.Carriers, Choice{ID: id, Name: v.name(c)})
 		}
 	}
+	v.leads()
 	return v.show("signin", p)
 }
 
@@ -45,6 +46,11 @@ func (v *visit) toSignIn(carrier string, purpose signin.Purpose, back string) er
 	u, err := url.Parse(to)
 	if err != nil {
 		return err
+	}
+	if purpose == signin.StepUp {
+		if err := v.o.Hub.BeginIdentityCheck(v.ctx(), v.who); err != nil {
+			return err
+		}
 	}
 	v.setCookie(leaving(u.Query().Get("state")), keep, transientLife)
 	return v.leave(to)
@@ -72,11 +78,6 @@ func (w *Web) fromCarrier(v *visit) error {
 		v.on = &MenuItem{Path: "/confirm/" + got.Back, Key: "p-back-confirm"}
 	}
 	if err != nil {
-		if huanxin.CodeOf(err) == "identity_failed" && v.signedIn() {
-			if counted := w.o.Hub.IdentityFailed(v.ctx(), v.who); counted != nil {
-				return counted
-			}
-		}
 		return err
 	}
 	in := core.SignedIn{Carrier: carrier, Number: got.Number, StartedAt: got.StartedAt, Origin: got.Origin, Proof: got.Proof, IdentityAt: got.IdentityAt}

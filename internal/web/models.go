@@ -75,7 +75,7 @@ type ConfirmPage struct {
 	Agreed  bool
 }
 
-// RequestPage is 进度 and 结果. State is a key; Done a text about what was just done.
+// RequestPage is 进度 and 结果. State is a key, and so is Done, about what was just done.
 type RequestPage struct {
 	F            Frame
 	Done         string

@@ -1,9 +1,11 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,15 +42,18 @@ func (w *Web) requests(v *visit) error {
 	return v.show("requests", p)
 }
 
-func (w *Web) request(v *visit) error { return v.showRequest("") }
-
-func (v *visit) showRequest(done string) error {
+func (w *Web) request(v *visit) error {
 	r, err := v.o.Hub.HolderRequest(v.ctx(), v.who, v.r.PathValue("id"))
 	if err != nil {
 		return err
 	}
 	p := v.requestPage(&r)
-	p.Done = done
+	if done := v.cookie(doneCookie); done != "" {
+		v.setCookie(doneCookie, "", 0)
+		if slices.Contains(dones, done) {
+			p.Done = done
+		}
+	}
 	return v.show("request", p)
 }
 
@@ -83,19 +88,33 @@ func (v *visit) taskItem(t *core.RequestTask) TaskItem {
 	return item
 }
 
-// actOnTask asks an app again, or complains about it: one tap each.
+// dones are the keys of what the page of a request says of what was just done.
+var dones = []string{"complained", "asked-again", "asked-today"}
+
+// actOnTask asks an app again, or complains about it: one tap each. The answer leads to the request's page, so that neither loading it again nor a second tap does harm.
 func (w *Web) actOnTask(v *visit) error {
-	id := v.r.PathValue("id")
+	id, done := v.r.PathValue("id"), "asked-again"
+	var err error
 	if task := v.r.PostFormValue("complain"); task != "" {
-		if _, err := w.o.Hub.Complain(v.ctx(), v.who, id, task); err != nil {
-			return err
+		done = "complained"
+		_, err = w.o.Hub.Complain(v.ctx(), v.who, id, task)
+	} else {
+		_, err = w.o.Hub.AskAgain(v.ctx(), v.who, id, v.r.PostFormValue("again"), core.Once{})
+		if askedToday(err) {
+			done, err = "asked-today", nil
 		}
-		return v.showRequest(v.t("complained"))
 	}
-	if _, err := w.o.Hub.AskAgain(v.ctx(), v.who, id, v.r.PostFormValue("again"), core.Once{}); err != nil {
+	if err != nil {
 		return err
 	}
-	return v.showRequest(v.t("asked-again"))
+	v.setCookie(doneCookie, done, time.Minute)
+	return v.leave("/requests/" + id)
+}
+
+// askedToday reports whether an app is not asked again because it was just now, or earlier that day.
+func askedToday(err error) bool {
+	var e *huanxin.Error
+	return errors.As(err, &e) && (e.Code == "asked_again" || e.Reason == huanxin.IneligibleTooMany)
 }
 
 func (w *Web) cancel(v *visit) error {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -41,10 +42,11 @@ type Web struct {
 	o        Options
 	mux      *http.ServeMux
 	secure   bool
-	policy   string
+	leading  string // the policy of pages whose forms lead to a carrier
 	served   *prometheus.CounterVec
 	watchers chan struct{} // places of those who watch
-	photos   chan struct{} // places of pictures that are read
+	uploads  chan struct{} // places of certificates that are sent
+	photos   chan struct{} // places of pictures that are looked at
 	reports  throttle      // of former holders, from everybody together
 }
 
@@ -55,8 +57,9 @@ type throttle struct {
 	n      int
 }
 
-// maxReports is how many reports a minute are taken: far more than there are honest ones, and too few to fill a disk with.
-const maxReports = 60
+// maxReports is how many reports a minute are taken from everybody: far more than there are honest ones or one machine sends by chance, and too few to fill a disk
+// with in a day.
+const maxReports = 1200
 
 func (t *throttle) pass(now time.Time) bool {
 	t.lock.Lock()
@@ -71,19 +74,25 @@ func (t *throttle) pass(now time.Time) bool {
 // The bounds of what is done at once.
 const (
 	maxWatchers = 2048
-	maxPhotos   = 2
+	maxUploads  = 32
 	maxForm     = 256 << 10
 	maxPhoto    = 8 << 20
+	maxUpload   = 64 << 20 // of which a picture that is too large is told so
+	uploadFor   = 2 * time.Minute
+	photoTurn   = 10 * time.Second // that a picture waits to be looked at
 )
+
+// maxPhotos leaves half of the cores to everybody else: looking for a code may take seconds.
+func maxPhotos() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+
+// policy is the Content-Security-Policy of a page.
+const policy = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 
 // New gives the pages.
 func New(o Options) *Web {
 	w := &Web{o: o, mux: http.NewServeMux(), secure: strings.HasPrefix(o.Issuer, "https:"), watchers: make(chan struct{}, maxWatchers),
-		photos: make(chan struct{}, maxPhotos)}
-	w.policy = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
-	for _, origin := range o.Carriers { // a form's answer may lead there
-		w.policy += " " + origin
-	}
+		uploads: make(chan struct{}, maxUploads), photos: make(chan struct{}, maxPhotos())}
+	w.leading = strings.Join(append([]string{policy, "https:"}, o.Carriers...), " ")
 	w.served = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huanxin_pages_total", Help: "Holders' pages served, by path and status."}, []string{"path", "status"})
 	o.Registry.MustRegister(w.served)
 	w.routes()
@@ -157,9 +166,9 @@ func (v *visit) signedIn() bool       { return v.who.Holder != nil }
 // ServeHTTP serves one of the pages. Requests that another site makes a browser send change nothing (http.CrossOriginProtection).
 func (w *Web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h := rw.Header()
-	h.Set("Content-Security-Policy", w.policy)
+	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin") // and not no-referrer: browsers that send no Sec-Fetch-Site would send our own forms with Origin: null
 	h.Set("Cache-Control", "no-store")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
@@ -168,7 +177,7 @@ func (w *Web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		v := w.visit(rw, r)
-		v.problem(huanxin.Errorf(huanxin.Forbidden, "bad", "another site sent this"))
+		v.problem(huanxin.Errorf(huanxin.Forbidden, "another_site", "another site sent this"))
 		return
 	}
 	if _, pattern := w.mux.Handler(r); pattern == "" {
@@ -267,6 +276,10 @@ func (v *visit) show(name string, model any) error {
 	return nil
 }
 
+// leads lets the forms of a page lead to a carrier: some browsers hold every redirection of a form's answer against form-action, and to which hosts a carrier leads
+// on from its issuer nobody says beforehand.
+func (v *visit) leads() { v.w.Header().Set("Content-Security-Policy", v.leading) }
+
 // leave sends the browser to another page.
 func (v *visit) leave(to string) error {
 	v.status = http.StatusSeeOther
@@ -346,6 +359,9 @@ func (v *visit) problem(err error) {
 
 // wayOn is where a problem's page leads.
 func (v *visit) wayOn(key string) *MenuItem {
+	if key == "proof_stale" && !v.signedIn() {
+		key = "no_session"
+	}
 	switch key {
 	case "no_session", "session_ended", "tenure_ended", "declined", "not_vouched", "sign_in_unknown", "carrier_down", "number_kind_unsupported", "not_in_use":
 		if !v.signedIn() {

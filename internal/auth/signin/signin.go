@@ -57,7 +57,8 @@ type Options struct {
 // Times of a sign-in.
 const (
 	maxUnderWay = 10 * time.Minute // from leaving for the carrier to coming back
-	maxAuthAge  = 540              // seconds: the proof of control is good for ten minutes, and submitting takes some
+	maxAuthAge  = 540              // seconds: the proof of control is good for ten minutes
+	stepUpAge   = 180              // seconds, before the identity factor: seven minutes are left for that and for submitting
 	skew        = time.Minute      // between the carrier's clock and ours
 	retryAfter  = 15 * time.Second // until a provider that could not be discovered is asked again
 	callTimeout = 10 * time.Second // of everything that is asked of a provider
@@ -103,6 +104,14 @@ const (
 	StepUp Purpose = "step-up" // the identity factor, for a session that is there
 )
 
+// authAge is how many seconds ago control may have been proved when somebody leaves.
+func (p Purpose) authAge() int {
+	if p == StepUp {
+		return stepUpAge
+	}
+	return maxAuthAge
+}
+
 // transient is what a browser keeps, sealed, while its holder is at the carrier.
 type transient struct {
 	Party    string    `json:"p"`
@@ -137,7 +146,7 @@ func (s *SignIn) Leave(ctx context.Context, party string, purpose Purpose, back 
 		locale = "en"
 	}
 	options := []oauth2.AuthCodeOption{oidc.Nonce(t.Nonce), oauth2.S256ChallengeOption(t.Verifier), oauth2.SetAuthURLParam("ui_locales", locale),
-		oauth2.SetAuthURLParam("max_age", strconv.Itoa(maxAuthAge))}
+		oauth2.SetAuthURLParam("max_age", strconv.Itoa(purpose.authAge()))}
 	if purpose == StepUp {
 		options = append(options, oauth2.SetAuthURLParam("acr_values", c.IdentityACR))
 	}
@@ -317,7 +326,7 @@ func (c *claims) fill(out *Result, t *transient, identityACR string) (why string
 		return ClaimOrigin + " is not known"
 	}
 	at := time.Unix(c.AuthTime, 0)
-	if c.AuthTime == 0 || at.After(time.Now().Add(skew)) || at.Before(t.At.Add(-maxAuthAge*time.Second-skew)) {
+	if c.AuthTime == 0 || at.After(time.Now().Add(skew)) || at.Before(t.At.Add(-time.Duration(t.Purpose.authAge())*time.Second-skew)) {
 		return "auth_time is missing, ahead or too old"
 	}
 	if out.Proof.Control = controlOf(c.AMR); out.Proof.Control == 0 {
@@ -337,14 +346,21 @@ func (c *claims) fill(out *Result, t *transient, identityACR string) (why string
 	return ""
 }
 
-// controlOf reads how control was proved: sms or otp, hwk or swk (a key in the SIM or the device; RFC 8176), or our word for the network's own.
+// The words of amr for control that RFC 8176 has none for: by the SIM card, and by the network's own.
+const (
+	amrSIM     = "urn:huanxin:amr:sim"
+	amrNetwork = "urn:huanxin:amr:network"
+)
+
+// controlOf reads how control of the number was proved. Of RFC 8176 only sms says so: otp, hwk and swk may be an app or a key of whoever has an account at
+// the carrier, with or without the number.
 func controlOf(amr []string) huanxin.Control {
 	switch {
-	case slices.Contains(amr, "sms"), slices.Contains(amr, "otp"):
+	case slices.Contains(amr, "sms"):
 		return huanxin.ControlSMS
-	case slices.Contains(amr, "hwk"), slices.Contains(amr, "swk"):
+	case slices.Contains(amr, amrSIM):
 		return huanxin.ControlSIM
-	case slices.Contains(amr, "urn:huanxin:amr:network"):
+	case slices.Contains(amr, amrNetwork):
 		return huanxin.ControlNetwork
 	}
 	return 0

@@ -169,7 +169,8 @@ func TestWhatACarrierSaysIsNotTakenOnTrust(t *testing.T) {
 		"an old token": set("exp", time.Now().Add(-time.Hour).Unix()), "no number": set("phone_number", nil), "no E.164 number": set("phone_number", "13800000001"),
 		"a number of another form": set("phone_number", "+86 138 0000 0001"), "an unverified number": set("phone_number_verified", false), "no word about it": set("phone_number_verified", nil),
 		"no auth_time": set("auth_time", nil), "an old auth_time": set("auth_time", time.Now().Add(-20*time.Minute).Unix()), "an auth_time ahead": set("auth_time", time.Now().Add(10*time.Minute).Unix()),
-		"no amr": set("amr", nil), "a password": set("amr", []string{"pwd"}), "no tenure": set(ClaimStartedAt, nil), "a tenure that is a date": set(ClaimStartedAt, "2026-03-01"),
+		"no amr": set("amr", nil), "a password": set("amr", []string{"pwd"}),
+		"a code of an app": set("amr", []string{"otp", "mfa"}), "a key of a device": set("amr", []string{"hwk", "pin"}), "a key in software": set("amr", []string{"swk"}), "no tenure": set(ClaimStartedAt, nil), "a tenure that is a date": set(ClaimStartedAt, "2026-03-01"),
 		"an origin nobody knows": set(ClaimOrigin, "found"), "a number that is a number": set("phone_number", 13800000001),
 	} {
 		o := newOP(t)
@@ -239,6 +240,20 @@ func TestAComingBackThatWasNotBegunHereIsRefused(t *testing.T) {
 	}
 }
 
+func TestHowControlOfTheNumberWasProvedIsRead(t *testing.T) {
+	for word, want := range map[string]huanxin.Control{"sms": huanxin.ControlSMS, "urn:huanxin:amr:sim": huanxin.ControlSIM, "urn:huanxin:amr:network": huanxin.ControlNetwork} {
+		o := newOP(t)
+		o.tell = func(c map[string]any) { c["amr"] = []string{"otp", word, "mfa"} }
+		s := o.signIn()
+		keep, back := o.leaves(t, s, Begin)
+		got, err := s.Return(t.Context(), "cmcc", keep, back)
+		must(t, err)
+		if got.Proof.Control != want {
+			t.Errorf("%s: %v", word, got.Proof.Control)
+		}
+	}
+}
+
 func TestACarrierThatNamesItselfIsHeldToIt(t *testing.T) {
 	o := newOP(t)
 	o.names = true
@@ -255,7 +270,7 @@ func TestACarrierThatNamesItselfIsHeldToIt(t *testing.T) {
 
 func TestAnIdentityCheckIsNoNewerThanTheSignInItCameWith(t *testing.T) {
 	o := newOP(t)
-	old := time.Now().Add(-8 * time.Minute).Truncate(time.Second)
+	old := time.Now().Add(-3 * time.Minute).Truncate(time.Second)
 	o.tell = func(c map[string]any) { c["auth_time"] = old.Unix() }
 	s := o.signIn()
 	keep, back := o.leaves(t, s, StepUp)
@@ -263,6 +278,27 @@ func TestAnIdentityCheckIsNoNewerThanTheSignInItCameWith(t *testing.T) {
 	must(t, err)
 	if !got.IdentityAt.Equal(old) {
 		t.Errorf("it counts from %v, not %v", got.IdentityAt, old)
+	}
+}
+
+// Who typed names and digits for minutes must not prove all of it again: the proof of control, good for ten, is to have seven left when they begin.
+func TestBeforeTheIdentityFactorControlIsProvedAnewInTime(t *testing.T) {
+	for _, c := range []struct {
+		purpose Purpose
+		asked   string
+		ago     time.Duration
+		taken   bool
+	}{{Begin, "540", 9 * time.Minute, true}, {StepUp, "180", 3 * time.Minute, true}, {StepUp, "180", 5 * time.Minute, false}} {
+		o := newOP(t)
+		o.tell = func(claims map[string]any) { claims["auth_time"] = time.Now().Add(-c.ago).Unix() }
+		s := o.signIn()
+		keep, back := o.leaves(t, s, c.purpose)
+		if got := o.asked.Get("max_age"); got != c.asked {
+			t.Errorf("%s asks for %s", c.purpose, got)
+		}
+		if _, err := s.Return(t.Context(), "cmcc", keep, back); (err == nil) != c.taken {
+			t.Errorf("%s with a proof %v old: %v", c.purpose, c.ago, err)
+		}
 	}
 }
 

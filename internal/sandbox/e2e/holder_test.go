@@ -249,7 +249,7 @@ func TestAHolderWhoseNumberIsTransferredMeanwhileSeesNothingMore(t *testing.T) {
 	request := b.at()
 	reports(t, h, "transferred")
 	b.goes(request)
-	b.sees("已不在你名下")
+	b.sees("号码的登记有变化", "请重新登录")
 	b.looks("transferred")
 	b.goes("/requests")
 	if b.at() != "/sign-in" {

@@ -62,7 +62,7 @@ func pageHeaders(w http.ResponseWriter) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin") // as the hub's pages
 	h.Set("Cache-Control", "no-store")
 }
 
@@ -78,7 +78,7 @@ func serveCSS(w http.ResponseWriter, r *http.Request) {
 
 const cookieName = "carrier-sign-in"
 
-// showPage begins: whoever signed in here lately enough need not show the number again.
+// showPage begins: whoever signed in here lately enough need not show the number again, if nobody else has it since.
 func (p *Provider) showPage(w http.ResponseWriter, r *http.Request) {
 	q, ok := p.request(r.FormValue("request"))
 	if !ok {
@@ -90,7 +90,7 @@ func (p *Provider) showPage(w http.ResponseWriter, r *http.Request) {
 		known, ok := p.browsers[c.Value]
 		age := time.Since(known.at)
 		if ok && q.controls.IsZero() && q.asked.MaxAge != nil && age < time.Duration(*q.asked.MaxAge)*time.Second && q.wantsIdentity() {
-			if person, found := p.o.Person(known.number); found {
+			if person, found := p.o.Person(known.number); found && !person.StartedAt.After(known.at) {
 				q.number, q.person, q.controls = known.number, person, known.at
 			}
 		}

@@ -142,6 +142,14 @@ func identityFailures(t *testing.T, s *store.Store) {
 		equal(t, "under two keys, oldest first", got, []time.Time{start.Add(time.Minute), start.Add(2 * time.Minute), start.Add(3 * time.Minute)})
 		return err
 	})
+	write(t, s, func(tx *store.Tx) error {
+		if err := tx.TakeBackIdentityFailure([][]byte{{9}, {0}, {1}}); err != nil {
+			return err
+		}
+		got, err := tx.IdentityFailures([][]byte{{1}, {0}}, start)
+		equal(t, "the last under the first key that has one is taken back", got, []time.Time{start.Add(time.Minute), start.Add(3 * time.Minute)})
+		return err
+	})
 }
 
 func holdersForgotten(t *testing.T, s *store.Store) {
@@ -214,9 +222,12 @@ func caseRows(t *testing.T, s *store.Store) {
 		of, err := tx.ComplaintsOf(4)
 		must(t, err)
 		equal(t, "a request's", of, []store.CaseRow{complaint})
-		n, err := tx.ReportsOf([][]byte{{2}, {7}}, start.Add(time.Minute))
-		equal(t, "how many reports", n, 1)
-		return err
+		for app, want := range map[huanxin.PartyNo]int{3: 0, 4: 1, 5: 0} {
+			n, err := tx.ReportsOf(app, [][]byte{{2}, {7}}, start.Add(time.Minute))
+			must(t, err)
+			equal(t, "how many reports", n, want)
+		}
+		return nil
 	})
 	write(t, s, func(tx *store.Tx) error {
 		a, err := tx.NextCase()

@@ -1,0 +1,51 @@
+package conformance
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/huanxin-platform/huanxin/client"
+)
+
+// refusing is the hub of a run that a company has asked too much of.
+type refusing struct{}
+
+func (refusing) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{Status: "503", StatusCode: http.StatusServiceUnavailable, Body: http.NoBody, Header: http.Header{}}, nil
+}
+
+// TestARunWhoseOwnHubFailsHasNotPassed: nothing was found out, which is no better than nothing being right.
+func TestARunWhoseOwnHubFailsHasNotPassed(t *testing.T) {
+	h := &hub{ear: newEar(), carrier: client.New(client.Options{URL: "http://127.0.0.1:1", ID: carrierID, Secret: "s", HTTP: &http.Client{Transport: refusing{}}})}
+	h.front = newFront(nil, h.ear)
+	r := newRun(DefaultOptions(), h)
+	l := r.plan.reassigned(r.o.Segment)
+	rep := r.newReport()
+	r.work(t.Context(), []*scenario{
+		{code: "right", run: func(context.Context) finding { return passed(Text{}, Text{}) }},
+		{code: "row-7", line: l, run: func(ctx context.Context) finding { return r.judge(ctx, l) }},
+	}, rep)
+	x := rep.Results[1]
+	if rep.OK() || rep.Failed != 1 || x.Outcome != Failed || !strings.Contains(x.Seen.En, "the hub of the run fails") || x.Fix == nil || !strings.Contains(x.Fix.Zh, "再运行一次") {
+		t.Errorf("%+v", x)
+	}
+}
+
+// TestColumnsAreReadAsDriversGiveThem: MySQL and MariaDB give text for numbers, and numbers for booleans.
+func TestColumnsAreReadAsDriversGiveThem(t *testing.T) {
+	for _, c := range []struct {
+		column any
+		n      int64
+		known  bool
+		bad    bool
+	}{
+		{true, 1, true, false}, {false, 0, true, false}, {int64(3), 3, true, false}, {[]byte("1"), 1, true, false}, {"0", 0, true, false}, {"t", 1, true, false},
+		{"false", 0, true, false}, {float64(2), 2, true, false}, {nil, 0, false, false}, {"", 0, false, true}, {[]byte("yes"), 0, false, true}, {1.5, 0, false, true},
+	} {
+		if n, known, err := whole(c.column); n != c.n || known != c.known || (err != nil) != c.bad {
+			t.Errorf("%v: %d, %t, %v", c.column, n, known, err)
+		}
+	}
+}
