@@ -100,7 +100,7 @@ func TestTheStatementsOfTheDocumentOnJoiningPassOnPostgreSQL(t *testing.T) {
 	for _, file := range regexp.MustCompile(`(?ms)^cat > \S+ <<'(YAML|SQL|SH)'\n.*?^(YAML|SQL|SH)$`).FindAllString(string(text), -1) {
 		script.WriteString(file + "\n")
 	}
-	script.WriteString(`sed -i -e 's|:8099|:8098|' -e 's|driver: sqlite|driver: postgres|' -e "s|dsn: shop.db|dsn: $DSN|" agent.yaml
+	script.WriteString(`sed -i -e 's|:8099|:8098|' -e 's|driver: sqlite|driver: postgres|' -e "s|dsn: shop.db|dsn: '$(printf %s "$DSN" | sed 's/&/\\&/g')'|" agent.yaml
 		huanxin conformance --listen 127.0.0.1:8098 --driver postgres --dsn "$DSN" --seed-sql account.sql --inspect-sql is-key.sql --company 'sh start.sh'`)
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "sh", "-e", "-c", script.String())
