@@ -317,7 +317,10 @@ func (r *receiver) decide(t client.Task) (v huanxin.Verdict, ok bool) {
 	}
 	r.done[t.ID] = "x"
 	switch {
-	case t.Kind != "unbind":
+	case t.Kind != "unbind" && !r.faults["every kind is unbind"]:
+		if r.faults["serves every kind"] {
+			return huanxin.Verdict{Outcome: huanxin.NotBound, Reason: huanxin.NoneFound}, true
+		}
 		return huanxin.Verdict{Outcome: huanxin.Kept, Reason: huanxin.NotInScope}, true
 	case r.faults["keeps everything"]:
 		return huanxin.Verdict{Outcome: huanxin.Kept, Reason: huanxin.NotInScope}, true
@@ -412,6 +415,28 @@ func TestACompanyThatUnbindsEverythingBreaksRuleOne(t *testing.T) {
 	}
 	if rep.OK() || by["row-7"].Outcome != conformance.Passed {
 		t.Error("row 7")
+	}
+}
+
+// TestAKindOfTaskIsNotTakenForAnother: whoever serves all of them and unbinds for each loses accounts that nobody asked for.
+func TestAKindOfTaskIsNotTakenForAnother(t *testing.T) {
+	t.Parallel()
+	for fault, want := range map[string][]string{
+		"serves every kind":    nil,
+		"every kind is unbind": {"kind-stop-contact", "kind-clear-label", "kind-lift-restriction"},
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			_, o := newReceiver(t, false, fault)
+			o.Kinds = []huanxin.TaskKind{huanxin.Unbind, huanxin.StopContact, huanxin.ClearLabel, huanxin.LiftRestriction}
+			rep, by := judged(t, o)
+			fails(t, rep, want...)
+			for _, code := range want {
+				if !strings.Contains(by[code].Seen.En, "lost its number") {
+					t.Errorf("%s: %s", code, by[code].Seen.En)
+				}
+			}
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client"
 )
 
 // segments are prefixes that numbers really have, and one that nobody was allotted (DOMAIN.md §8).
@@ -55,9 +56,10 @@ func kindScenarios(r *run) []*scenario {
 	var out []*scenario
 	for _, k := range []huanxin.TaskKind{huanxin.StopContact, huanxin.ClearLabel, huanxin.LiftRestriction} {
 		l := r.plan.reassigned(r.plan.segment)
-		out = append(out, &scenario{code: "kind-" + strings.ReplaceAll(k.String(), "_", "-"), rule: "§6", title: say("任务种类 %s", "Tasks of kind %s", k),
+		r.plan.account(l, "kind-"+k.String()[:1]) // one that a task of the kind unbind would take
+		out = append(out, &scenario{code: "kind-" + strings.ReplaceAll(k.String(), "_", "-"), rule: "§6", title: say("任务种类 %s", "Tasks of kind %s", k), line: l,
 			why: say("任务不只有解绑;不办的种类也要答复,不能当作解绑", "tasks are not only about unbinding; what is not served is answered all the same, and never taken for unbind"),
-			fix: say("看任务的 kind:不办的答 kept not_in_scope;办的,没有可清的答 not_bound none_found", "look at the task's kind: answer kept not_in_scope where it is not served, and not_bound none_found where there is nothing"),
+			fix: say("看任务的 kind:不办的答 kept not_in_scope;办的,没有可清的答 not_bound none_found,清了的答 unbound;号码仍是账号的钥匙", "look at the task's kind: answer kept not_in_scope where it is not served, not_bound none_found where there is nothing, and unbound where it is done; the number stays a key of the account"),
 			run: func(ctx context.Context) finding { return r.ofKind(ctx, l, k) }})
 	}
 	return out
@@ -66,11 +68,18 @@ func kindScenarios(r *run) []*scenario {
 func (r *run) ofKind(ctx context.Context, l *line, k huanxin.TaskKind) finding {
 	w := want{Verdict: huanxin.Verdict{Outcome: huanxin.Kept, Reason: huanxin.NotInScope}}
 	if slices.Contains(r.o.Kinds, k) {
-		w.Verdict = huanxin.Verdict{Outcome: huanxin.NotBound, Reason: huanxin.NoneFound}
+		w.Verdict, w.orDone = huanxin.Verdict{Outcome: huanxin.NotBound, Reason: huanxin.NoneFound}, true
 	}
+	expected := w.text().and(say("号码仍是账号的钥匙", "the number stays a key of the account"))
 	a, err := r.ask(ctx, l, k)
 	if err != nil {
-		return hubFailed(w.text(), err)
+		return hubFailed(expected, err)
 	}
-	return r.judgeAsked(ctx, a, w).of(a)
+	f := r.judgeAsked(ctx, a, w).of(a)
+	f.expected = expected
+	if f.outcome == Failed {
+		return f
+	}
+	client.Pause(ctx, r.o.Quiet)
+	return r.untouched(ctx, l, expected).of(a)
 }

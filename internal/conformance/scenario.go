@@ -106,7 +106,9 @@ type want struct {
 	huanxin.Verdict
 	// held: a binding of high value is to be unbound, which is final a day later; there is no answer until then.
 	held bool
-	keys map[*Account]bool
+	// orDone: unbound, which of another kind of task means done, is as good.
+	orDone bool
+	keys   map[*Account]bool
 }
 
 func (r *run) high(a *Account) bool {
@@ -159,6 +161,9 @@ func verdictWords(v huanxin.Verdict) string { return v.Outcome.String() + " " + 
 
 // matches reports whether an answer is what is wanted. The company may know more than was seeded where that does no harm.
 func (w *want) matches(h heard) bool {
+	if w.orDone && h.Outcome == huanxin.Unbound.String() {
+		return true
+	}
 	if h.Outcome != w.Outcome.String() {
 		return false
 	}
