@@ -106,7 +106,7 @@ func headers(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Referrer-Policy", "same-origin") // so that forms name their origin in browsers without Sec-Fetch-Site
 		h.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})
