@@ -30,7 +30,7 @@ type Restored struct {
 }
 
 // Failed reports whether it can be asked for again: nobody does by himself.
-func (r *Restored) Failed() bool { return r.Said == saidFailed }
+func (s *Restored) Failed() bool { return s.Said == saidFailed }
 
 // Why a binding is not restored.
 const (
