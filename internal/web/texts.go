@@ -220,7 +220,7 @@ var texts = map[string][2]string{
 	"p-session_ended":              {"登录已结束", "Your sign-in is over"},
 	"p-session_ended-do":           {"太久没有操作,或者同一个登录在别处被使用,为了安全我们结束了它。请重新登录。", "It was not used for long, or the same sign-in was used elsewhere, and we ended it to protect you. Please sign in again."},
 	"p-tenure_ended":               {"号码的登记有变化", "The registration of the number changed"},
-	"p-tenure_ended-do":            {"运营商更新了登记,为了安全我们结束了登录。号码还是你的,请重新登录;转了网的,在新的运营商登录。", "Your carrier updated what it says of it, and we ended the sign-in to protect the number. If the number is yours please sign in again, at the new carrier if you took it along."},
+	"p-tenure_ended-do":            {"运营商更新了登记,为了安全我们结束了登录。号码仍归你使用的,请重新登录;转了网的,请在新的运营商登录。", "Your carrier updated what it says of it, and we ended the sign-in to protect the number. If the number is yours please sign in again, at the new carrier if you took it along."},
 	"p-number_kind_unsupported":    {"这类号码不能在这里清理", "Numbers of this kind cannot be cleared here"},
 	"p-number_kind_unsupported-do": {"物联网、隐私小号、卫星和应急号码不在服务范围内。请用普通手机号登录。", "Numbers of machines, privacy numbers, satellite and emergency numbers are not served. Please sign in with an ordinary mobile number."},
 	"p-not_in_use":                 {"这个号码不在正常使用状态", "This number is not in normal use"},
