@@ -81,6 +81,8 @@ func (r *run) killed(ctx context.Context, l *line) finding {
 		return hubFailed(expected, err)
 	}
 	a.silent = true
+	hear := r.front.deafen(a.task) // so that after the kill there is what was stored, and nothing else
+	defer hear()
 	select {
 	case <-h.caught:
 	case <-ctx.Done():
@@ -93,13 +95,25 @@ func (r *run) killed(ctx context.Context, l *line) finding {
 			return s != nil && !s.acked.IsZero()
 		})
 	}
+	done := false // without reading the task again: its work did not outlive the kill, it came before it
+	for _, x := range l.accounts {
+		s, ok, failure := r.see(ctx, x)
+		if failure != "" {
+			return notSeen(expected, x, failure).of(a)
+		}
+		done = done || ok && !s.IsKey
+	}
 	if err := r.o.Restart(ctx); err != nil {
 		return failed(expected, say("重启失败:%s", "the restart fails: %s", err)).of(a)
 	}
+	hear()
 	f := r.judgeAsked(ctx, a, w).of(a)
 	f.expected = expected
 	if once := r.actedOnce(ctx, a, expected); once.outcome == Failed {
 		return once.of(a)
+	}
+	if f.outcome == Passed && done {
+		return skipped(expected, say("不能定论:杀死之前已经动过账号;请再运行一次", "inconclusive, run again: the account was touched before the kill")).of(a)
 	}
 	return f
 }
