@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/huanxin-platform/huanxin/client"
 )
@@ -47,5 +49,23 @@ func TestColumnsAreReadAsDriversGiveThem(t *testing.T) {
 		if n, known, err := whole(c.column); n != c.n || known != c.known || (err != nil) != c.bad {
 			t.Errorf("%v: %d, %t, %v", c.column, n, known, err)
 		}
+	}
+}
+
+// TestACompanyThatAsksEveryMinuteIsWaitedFor where a request of its takes a moment.
+func TestACompanyThatAsksEveryMinuteIsWaitedFor(t *testing.T) {
+	for after, want := range map[time.Duration]bool{61 * time.Second: true, 89 * time.Second: true, 91 * time.Second: false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &run{o: DefaultOptions(), ear: newEar()}
+			set := time.Now()
+			go func() {
+				time.Sleep(after)
+				r.ear.hear(func() { r.ear.selfs = append(r.ear.selfs, selfSeen{time.Now(), true}) })
+			}()
+			if got := r.toldHold(t.Context(), true, set); got != want {
+				t.Errorf("asked after %s: %t", after, got)
+			}
+			time.Sleep(time.Minute)
+		})
 	}
 }
