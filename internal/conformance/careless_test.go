@@ -212,6 +212,9 @@ func (r *receiver) endpoint(ctx context.Context) http.Handler {
 		})
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if r.faults["takes any authorization"] && req.Header.Get("Authorization") != "" {
+			req.Header.Set("Authorization", "Bearer us")
+		}
 		r.hub.Pushes("Bearer us", func(_ context.Context, s client.SET) error {
 			r.react(ctx, s)
 			return nil
@@ -394,7 +397,7 @@ func (r *receiver) decide(t client.Task) (v huanxin.Verdict, ok bool) {
 // TestACompanyWithoutAnAgentIsToldWhatIsWrong by one fault each.
 func TestACompanyWithoutAnAgentIsToldWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	forged := []string{"forged-signature", "forged-none", "forged-kid", "forged-embedded-key", "forged-audience", "forged-issuer", "forged-type"}
+	forged := []string{"forged-signature", "forged-none", "forged-kid", "forged-embedded-key", "forged-audience", "forged-issuer", "forged-type", "forged-hmac", "forged-cancelled", "forged-retracted"}
 	for fault, c := range map[string]struct {
 		push bool
 		want []string
@@ -409,6 +412,7 @@ func TestACompanyWithoutAnAgentIsToldWhatIsWrong(t *testing.T) {
 		"deletes accounts":        {false, []string{"rule-2"}},
 		"restores everything":     {true, []string{"restore-taken", "restore-moved"}},
 		"knows no new segments":   {false, []string{"segments"}},
+		"takes any authorization": {true, []string{"forged-sender"}},
 		"stores nothing":          {false, []string{"restart"}},
 	} {
 		t.Run(fault, func(t *testing.T) {

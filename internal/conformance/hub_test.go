@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -67,5 +68,20 @@ func TestACompanyThatAsksEveryMinuteIsWaitedFor(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		})
+	}
+}
+
+// TestSETsAreGivenToTheEndpointThatTheCompanyNamedLast as the hub does.
+func TestSETsAreGivenToTheEndpointThatTheCompanyNamedLast(t *testing.T) {
+	at := make(chan string, 1)
+	company := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { at <- r.URL.Path + " " + r.Header.Get("Authorization") }))
+	defer company.Close()
+	l := &relay{url: "http://relay/", web: company.Client()}
+	for _, path := range []string{"/old", "/new", "/old", "/newest"} {
+		l.redirect([]byte(`{"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"` + company.URL + path + `","authorization_header":"Bearer us"}}`))
+		l.again(t.Context(), "x.y.z", l.authorization())
+		if got := <-at; got != path+" Bearer us" {
+			t.Errorf("%s, not %s", got, path)
+		}
 	}
 }

@@ -104,7 +104,7 @@ func (r *run) hand(ctx context.Context, s *told, forged bool) (out reaction) {
 func (r *run) handOnce(ctx context.Context, s *told, forged bool) reaction {
 	if r.front.mode() == "push" {
 		r.ear.handedOut(s)
-		p := r.front.relay.again(ctx, s.token, true)
+		p := r.front.relay.again(ctx, s.token, r.front.relay.authorization())
 		r.ear.settled(s.jti, p.refused, p.status)
 		return reaction{p.refused == "" && p.status < 300, p.refused, p.status}
 	}
