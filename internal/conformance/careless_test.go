@@ -298,17 +298,12 @@ func (r *receiver) do(ctx context.Context, t client.Task) {
 	if r.faults["never answers"] {
 		return
 	}
-	if !r.faults["does not read again"] {
-		again, err := r.hub.Task(ctx, t.ID)
-		for huanxin.KindOf(err) == huanxin.Unavailable && client.Pause(ctx, 100*time.Millisecond) {
-			again, err = r.hub.Task(ctx, t.ID)
-		}
-		if state, _ := huanxin.ParseTaskState(again.State); err != nil || !state.Open() {
-			return
-		}
+	early := !r.faults["does not read again"] && !r.faults["reads after it acted"]
+	if early && !r.stillOpen(ctx, t) {
+		return
 	}
 	v, ok := r.decide(t)
-	if !ok {
+	if !ok || r.faults["reads after it acted"] && !r.stillOpen(ctx, t) {
 		return
 	}
 	a := client.AnswerTo(t, v.Outcome.String(), v.Reason.String())
@@ -345,6 +340,15 @@ func (r *receiver) later(ctx context.Context, t client.Task, v huanxin.Verdict) 
 		_, _, row := huanxin.Decide(huanxin.Claim{Start: huanxin.Exactly(t.Tenure.StartedAt), Known: true}, p.binding)
 		p.key = p.key && (p.number != t.Number || row == 1)
 	}
+}
+
+func (r *receiver) stillOpen(ctx context.Context, t client.Task) bool {
+	again, err := r.hub.Task(ctx, t.ID)
+	for huanxin.KindOf(err) == huanxin.Unavailable && client.Pause(ctx, 100*time.Millisecond) {
+		again, err = r.hub.Task(ctx, t.ID)
+	}
+	state, _ := huanxin.ParseTaskState(again.State)
+	return err == nil && state.Open()
 }
 
 func (r *receiver) held() bool {
@@ -404,8 +408,9 @@ func TestACompanyWithoutAnAgentIsToldWhatIsWrong(t *testing.T) {
 	}{
 		"no fault":                {false, nil},
 		"no fault, by push":       {true, nil},
-		"acts on every event":     {false, []string{"duplicates", "cancelled", "aborted", "order", "read-again", "restart"}},
-		"does not read again":     {false, []string{"cancelled", "aborted", "order", "read-again"}},
+		"acts on every event":     {false, []string{"duplicates", "cancelled", "cancelled-meanwhile", "aborted", "order", "read-again", "restart"}},
+		"does not read again":     {false, []string{"cancelled", "cancelled-meanwhile", "aborted", "order", "read-again"}},
+		"reads after it acted":    {false, []string{"cancelled", "cancelled-meanwhile", "aborted", "order"}},
 		"deaf to the kill switch": {false, []string{"kill-switch"}},
 		"forgets the digest":      {false, nil},
 		"answers once":            {false, []string{"answer-lost"}},

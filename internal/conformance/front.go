@@ -27,6 +27,7 @@ type front struct {
 	mu     sync.Mutex
 	held   map[string]*hold    // by number
 	lose   map[string]bool     // answers to these tasks are told to have failed, once
+	unread map[string]*hold    // by task: what is asked about it
 	deaf   map[string]bool     // whoever reads or answers these tasks is told that the hub cannot at present
 	extra  []*told             // SETs to put into the next answer to a poll
 	forged map[string]struct{} // jtis that the hub does not know
@@ -37,7 +38,7 @@ type front struct {
 const maxBody = 64 << 20
 
 func newFront(hub http.Handler, e *ear) *front {
-	return &front{hub: hub, ear: e, held: map[string]*hold{}, lose: map[string]bool{}, deaf: map[string]bool{}, forged: map[string]struct{}{}}
+	return &front{hub: hub, ear: e, held: map[string]*hold{}, lose: map[string]bool{}, unread: map[string]*hold{}, deaf: map[string]bool{}, forged: map[string]struct{}{}}
 }
 
 func (f *front) mode() string {
@@ -67,10 +68,13 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case isTask && isAnswer && r.Method == http.MethodPut:
 		f.answer(w, r, task)
 	case isTask && r.Method == http.MethodGet:
+		f.waitToRead(r.Context(), task)
 		f.ear.hear(func() { f.ear.reads[task] = append(f.ear.reads[task], time.Now()) })
 		f.hub.ServeHTTP(w, r)
 	case path == "/v1/tasks" && r.Method == http.MethodGet && r.URL.Query().Has("ids"):
-		for id := range strings.SplitSeq(r.URL.Query().Get("ids"), ",") {
+		ids := strings.Split(r.URL.Query().Get("ids"), ",")
+		f.waitToRead(r.Context(), ids...)
+		for _, id := range ids {
 			f.ear.hear(func() { f.ear.reads[id] = append(f.ear.reads[id], time.Now()) })
 		}
 		f.hub.ServeHTTP(w, r)

@@ -45,13 +45,16 @@ func (f *front) wait(ctx context.Context, text []byte) {
 	}
 	f.mu.Unlock()
 	for _, h := range waiting {
-		h.once.Do(func() { close(h.caught) })
-		select {
-		case <-h.released:
-		case <-ctx.Done():
-			return
-		case <-time.After(maxHold):
-		}
+		h.wait(ctx)
+	}
+}
+
+func (h *hold) wait(ctx context.Context) {
+	h.once.Do(func() { close(h.caught) })
+	select {
+	case <-h.released:
+	case <-ctx.Done():
+	case <-time.After(maxHold):
 	}
 }
 
@@ -60,6 +63,34 @@ func (f *front) loseAnswer(task string) {
 	f.mu.Lock()
 	f.lose[task] = true
 	f.mu.Unlock()
+}
+
+// holdReads begins to keep back what is asked about a task: the hub is not asked before release is called.
+func (f *front) holdReads(task string) (h *hold, release func()) {
+	h = &hold{caught: make(chan struct{}), released: make(chan struct{})}
+	f.mu.Lock()
+	f.unread[task] = h
+	f.mu.Unlock()
+	return h, sync.OnceFunc(func() {
+		f.mu.Lock()
+		delete(f.unread, task)
+		f.mu.Unlock()
+		close(h.released)
+	})
+}
+
+// waitToRead waits while reading one of these tasks is kept back.
+func (f *front) waitToRead(ctx context.Context, tasks ...string) {
+	for _, t := range tasks {
+		f.mu.Lock()
+		h := f.unread[t]
+		f.mu.Unlock()
+		if h != nil {
+			h.once.Do(func() { close(h.caught) })
+			f.ear.hear(func() {})
+			h.wait(ctx)
+		}
+	}
 }
 
 // deafen has neither reading nor answering a task succeed until hear is called: the task can be delivered, and nothing be done about it.
