@@ -24,15 +24,23 @@ import (
 // receiver is a company's own program, in memory, with faults that real ones have.
 type receiver struct {
 	testing.TB
-	faults map[string]bool
-	hub    *client.Client
-	stop   context.CancelFunc
-	work   sync.WaitGroup
+	faults  map[string]bool
+	hub     *client.Client
+	stop    context.CancelFunc
+	running context.Context // until it is killed
+	work    sync.WaitGroup
 
 	mu       sync.Mutex
 	accounts []*phone
-	done     map[string]string // by task: the outcome that was answered
+	done     map[string]*verdict // by task
+	stored   []client.Task       // on stable storage, before they are acknowledged
 	hold     bool
+}
+
+// verdict is what was decided about a task, and whether the hub was told.
+type verdict struct {
+	huanxin.Verdict
+	answered bool
 }
 
 type phone struct {
@@ -45,7 +53,7 @@ type phone struct {
 // newReceiver gives a company without an agent and the options of a run against it. The facts that it does not keep are named.
 func newReceiver(t *testing.T, push bool, faults ...string) (*receiver, conformance.Options) {
 	t.Helper()
-	r := &receiver{TB: t, faults: map[string]bool{}, done: map[string]string{}}
+	r := &receiver{TB: t, faults: map[string]bool{}, done: map[string]*verdict{}}
 	for _, f := range faults {
 		r.faults[f] = true
 	}
@@ -60,10 +68,14 @@ func newReceiver(t *testing.T, push bool, faults ...string) (*receiver, conforma
 	if r.faults["never answers"] || r.faults["forgets the digest"] {
 		o.Within = 3 * time.Second // it is waited for
 	}
+	if r.faults["stores nothing"] {
+		o.Within = 20 * time.Second
+	}
 	o.Without = []string{conformance.FactClass}
 	o.Inspector = r
 	o.Seed = func(context.Context) error { return r.load(o.Dir) }
 	o.Start = func(context.Context) error { return r.start(o, push) }
+	o.Restart = func(context.Context) error { return r.restart(o, push) }
 	t.Cleanup(func() {
 		if r.stop != nil {
 			r.stop()
@@ -122,11 +134,11 @@ func (r *receiver) start(o conformance.Options, push bool) error {
 	}
 	r.hub = client.New(client.Options{URL: "http://" + o.Listen, ID: o.ClientID, Secret: strings.TrimSpace(string(secret))})
 	ctx, cancel := context.WithCancel(r.Context())
-	r.stop = cancel
+	r.stop, r.running = cancel, ctx
 	wanted := client.StreamConfig{Events: []huanxin.EventType{huanxin.UnbindRequested, huanxin.UnbindCancelled, huanxin.RecycleRetracted}}
 	if push {
-		s := httptest.NewServer(r.endpoint())
-		r.Cleanup(s.Close)
+		s := httptest.NewServer(r.endpoint(ctx))
+		context.AfterFunc(ctx, s.Close)
 		wanted.PushTo, wanted.Authorization = s.URL, "Bearer us"
 	}
 	stream, err := r.hub.CreateStream(ctx, wanted)
@@ -145,6 +157,26 @@ func (r *receiver) start(o conformance.Options, push bool) error {
 	})
 	if !push {
 		r.work.Go(func() { r.poll(ctx, stream) })
+	}
+	return nil
+}
+
+// restart kills the company and begins it again: what was stored is there, and a company that lists goes on from there, which this one does not.
+func (r *receiver) restart(o conformance.Options, push bool) error {
+	r.stop()
+	r.work.Wait()
+	if err := r.start(o, push); err != nil {
+		return err
+	}
+	if r.faults["stores nothing"] {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range r.stored {
+		if d := r.done[t.ID]; d == nil || !d.answered {
+			r.work.Go(func() { r.do(r.running, t) })
+		}
 	}
 	return nil
 }
@@ -171,17 +203,20 @@ func (r *receiver) poll(ctx context.Context, stream client.Stream) {
 	}
 }
 
-func (r *receiver) endpoint() http.Handler {
+func (r *receiver) endpoint(ctx context.Context) http.Handler {
 	if r.faults["believes everything"] {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			text, _ := io.ReadAll(req.Body)
-			_ = r.take(context.WithoutCancel(req.Context()), string(text))
+			_ = r.take(ctx, string(text))
 			w.WriteHeader(http.StatusAccepted)
 		})
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		r.hub.Pushes("Bearer us", func(ctx context.Context, s client.SET) error {
-			r.react(context.WithoutCancel(ctx), s)
+		if r.faults["takes any authorization"] && req.Header.Get("Authorization") != "" {
+			req.Header.Set("Authorization", "Bearer us")
+		}
+		r.hub.Pushes("Bearer us", func(_ context.Context, s client.SET) error {
+			r.react(ctx, s)
 			return nil
 		}, nil).ServeHTTP(w, req)
 	})
@@ -220,6 +255,9 @@ func believe(token string) (s client.SET) {
 
 func (r *receiver) react(ctx context.Context, s client.SET) {
 	if s.Type == huanxin.UnbindRequested {
+		r.mu.Lock()
+		r.stored = append(r.stored, s.Task)
+		r.mu.Unlock()
 		r.work.Go(func() { r.do(ctx, s.Task) })
 	}
 	if s.Type == huanxin.RecycleRetracted && s.TaskID != "" && !r.faults["restores nothing"] {
@@ -260,23 +298,24 @@ func (r *receiver) do(ctx context.Context, t client.Task) {
 	if r.faults["never answers"] {
 		return
 	}
-	if !r.faults["does not read again"] {
-		again, err := r.hub.Task(ctx, t.ID)
-		if state, _ := huanxin.ParseTaskState(again.State); err != nil || !state.Open() {
-			return
-		}
+	early := !r.faults["does not read again"] && !r.faults["reads after it acted"]
+	if early && !r.stillOpen(ctx, t) {
+		return
 	}
 	v, ok := r.decide(t)
-	if !ok {
+	if !ok || r.faults["reads after it acted"] && !r.stillOpen(ctx, t) {
 		return
 	}
 	a := client.AnswerTo(t, v.Outcome.String(), v.Reason.String())
 	if r.faults["forgets the digest"] {
 		a.Digest = ""
 	}
-	for range 20 {
+	for ctx.Err() == nil {
 		_, err := r.hub.Answer(ctx, a)
 		if k := huanxin.KindOf(err); err == nil || k != huanxin.Unavailable && k != huanxin.Internal || r.faults["answers once"] {
+			r.mu.Lock()
+			r.done[t.ID].answered = true
+			r.mu.Unlock()
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -303,6 +342,15 @@ func (r *receiver) later(ctx context.Context, t client.Task, v huanxin.Verdict) 
 	}
 }
 
+func (r *receiver) stillOpen(ctx context.Context, t client.Task) bool {
+	again, err := r.hub.Task(ctx, t.ID)
+	for huanxin.KindOf(err) == huanxin.Unavailable && client.Pause(ctx, 100*time.Millisecond) {
+		again, err = r.hub.Task(ctx, t.ID)
+	}
+	state, _ := huanxin.ParseTaskState(again.State)
+	return err == nil && state.Open()
+}
+
 func (r *receiver) held() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -312,10 +360,10 @@ func (r *receiver) held() bool {
 func (r *receiver) decide(t client.Task) (v huanxin.Verdict, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.done[t.ID] != "" && !r.faults["acts on every event"] {
-		return v, false
+	if d := r.done[t.ID]; d != nil && !r.faults["acts on every event"] {
+		return d.Verdict, !d.answered
 	}
-	r.done[t.ID] = "x"
+	defer func() { r.done[t.ID] = &verdict{Verdict: v} }()
 	switch {
 	case t.Kind != "unbind" && !r.faults["every kind is unbind"]:
 		if r.faults["serves every kind"] {
@@ -353,21 +401,24 @@ func (r *receiver) decide(t client.Task) (v huanxin.Verdict, ok bool) {
 // TestACompanyWithoutAnAgentIsToldWhatIsWrong by one fault each.
 func TestACompanyWithoutAnAgentIsToldWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	forged := []string{"forged-signature", "forged-none", "forged-kid", "forged-embedded-key", "forged-audience", "forged-issuer", "forged-type"}
+	forged := []string{"forged-signature", "forged-none", "forged-kid", "forged-embedded-key", "forged-audience", "forged-issuer", "forged-type", "forged-hmac", "forged-cancelled", "forged-retracted"}
 	for fault, c := range map[string]struct {
 		push bool
 		want []string
 	}{
 		"no fault":                {false, nil},
 		"no fault, by push":       {true, nil},
-		"acts on every event":     {false, []string{"duplicates", "cancelled", "aborted", "order", "read-again"}},
-		"does not read again":     {false, []string{"cancelled", "aborted", "order", "read-again"}},
+		"acts on every event":     {false, []string{"duplicates", "cancelled", "cancelled-meanwhile", "aborted", "order", "read-again", "restart"}},
+		"does not read again":     {false, []string{"cancelled", "cancelled-meanwhile", "aborted", "order", "read-again"}},
+		"reads after it acted":    {false, []string{"cancelled", "cancelled-meanwhile", "aborted", "order"}},
 		"deaf to the kill switch": {false, []string{"kill-switch"}},
 		"forgets the digest":      {false, nil},
 		"answers once":            {false, []string{"answer-lost"}},
 		"deletes accounts":        {false, []string{"rule-2"}},
 		"restores everything":     {true, []string{"restore-taken", "restore-moved"}},
 		"knows no new segments":   {false, []string{"segments"}},
+		"takes any authorization": {true, []string{"forged-sender"}},
+		"stores nothing":          {false, []string{"restart"}},
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()

@@ -18,7 +18,6 @@ type ear struct {
 	lists     []time.Time
 	answers   map[string][]heard // by task
 	reads     map[string][]time.Time
-	strays    map[string]int // by task: requests that name it, whatever they ask
 	sets      map[string]*told
 	order     []string // jtis as they were first delivered
 	selfs     []selfSeen
@@ -58,7 +57,7 @@ type selfSeen struct {
 }
 
 func newEar() *ear {
-	return &ear{changed: make(chan struct{}), answers: map[string][]heard{}, reads: map[string][]time.Time{}, strays: map[string]int{}, sets: map[string]*told{}}
+	return &ear{changed: make(chan struct{}), answers: map[string][]heard{}, reads: map[string][]time.Time{}, sets: map[string]*told{}}
 }
 
 // hear changes what is remembered and wakes those who wait for it.

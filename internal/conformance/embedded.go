@@ -4,7 +4,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -20,6 +22,28 @@ func signEmbedded(claims map[string]any, kid string) (string, error) {
 		return "", err
 	}
 	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{EmbedJWK: true}).WithType(setType).WithHeader(jose.HeaderKey("kid"), kid))
+	if err != nil {
+		return "", err
+	}
+	signed, err := s.Sign(text)
+	if err != nil {
+		return "", err
+	}
+	return signed.CompactSerialize()
+}
+
+// signHMAC signs claims with what everybody has: the text of a public key, taken for a secret.
+func signHMAC(claims map[string]any, kid string, public any) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	secret := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: secret}, (&jose.SignerOptions{}).WithType(setType).WithHeader(jose.HeaderKey("kid"), kid))
 	if err != nil {
 		return "", err
 	}

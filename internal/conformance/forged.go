@@ -90,6 +90,15 @@ var forgeries = []forgery{
 			}
 			return signEmbedded(claims, key.KID())
 		}},
+	{"forged-hmac", "fk", say("alg 为 HS256,拿公钥当口令", "HS256, with the public key for a secret"), say("算法由钥匙定,不由令牌定:公钥谁都有,绝不接受 HS256", "the key says which algorithm, and the token does not: everybody has the public key, so never take HS256"),
+		func(r *run, claims map[string]any) (string, error) {
+			key, err := r.hub.ring.SETKey("ES256", time.Now())
+			if err != nil {
+				return "", err
+			}
+			set := r.hub.ring.JWKS(time.Now())
+			return signHMAC(claims, key.KID(), set.Key(key.KID())[0].Key)
+		}},
 	{"forged-audience", "fe", say("aud 是别人", "For somebody else"), say("aud 必须含自己的客户端 id:invalid_audience", "aud must hold the own client id: invalid_audience"),
 		func(r *run, claims map[string]any) (string, error) {
 			return r.signed(with(claims, "aud", "somebody-else"), setType)
@@ -113,7 +122,16 @@ func forgedScenarios(r *run) []*scenario {
 	}
 	l := r.plan.reassigned(r.plan.segment)
 	r.plan.account(l, "fh")
-	return append(out, &scenario{code: "forged-sender", rule: "§7.1", title: say("没有出示约定的口令", "Without the agreed authorization"), line: l, why: why,
+	undo := func(code, name string, title Text, t huanxin.EventType, facts ...func(*Account)) {
+		l := r.plan.reassigned(r.plan.segment)
+		x := r.plan.account(l, name, facts...)
+		out = append(out, &scenario{code: code, rule: "§7.15", title: title, line: l,
+			why: say("伪造一个取消或撤回,就能把解绑了的号码要回来", "whoever forges a cancellation or a retraction gets a number back that was taken off an account"),
+			fix: say("每个事件都验,不只是任务", "verify every event, and not tasks alone"), run: func(ctx context.Context) finding { return r.undone(ctx, l, x, t) }})
+	}
+	undo("forged-cancelled", "fi", say("伪造的取消", "A forged cancellation"), huanxin.UnbindCancelled, ofClass("payment"))
+	undo("forged-retracted", "fj", say("伪造的撤回", "A forged retraction"), huanxin.RecycleRetracted)
+	return append(out, &scenario{code: "forged-sender", rule: "§7.1", title: say("没有出示约定的口令,或口令不对", "Without the agreed authorization, or with another"), line: l, why: why,
 		fix: say("推送接口先查 Authorization,不对就答 401", "look at Authorization first, and answer 401 where it is another one"),
 		run: func(ctx context.Context) finding { return r.unauthorized(ctx, l) }})
 }
@@ -150,6 +168,11 @@ func (r *run) forged(ctx context.Context, l *line, x forgery) finding {
 	if n := len(r.ear.of(task)); n > 0 {
 		return failed(expected, say("答复了一个不存在的任务", "it answers a task that there is not"))
 	}
+	return r.refusal(expected, got)
+}
+
+// refusal fails where something forged was not refused as it is to be.
+func (r *run) refusal(expected Text, got reaction) finding {
 	switch {
 	case got.taken:
 		return failed(expected, say("当作真的收下了", "it is taken as genuine"))
@@ -174,13 +197,54 @@ func (r *run) unauthorized(ctx context.Context, l *line) finding {
 	if err != nil {
 		return hubFailed(expected, err)
 	}
-	p := r.front.relay.again(ctx, token, false)
+	var answered []int
+	for _, shown := range []string{"", r.front.relay.authorization() + "x"} {
+		p := r.front.relay.again(ctx, token, shown)
+		if answered = append(answered, p.status); p.status != http.StatusUnauthorized && p.status != http.StatusForbidden {
+			return failed(expected, say("答了状态 %d", "it answers with status %d", p.status))
+		}
+	}
 	client.Pause(ctx, r.o.Quiet)
 	if f := r.untouched(ctx, l, expected); f.outcome == Failed {
 		return f
 	}
-	if p.status != http.StatusUnauthorized && p.status != http.StatusForbidden || len(r.ear.of(task)) > 0 {
-		return failed(expected, say("答了状态 %d", "it answers with status %d", p.status))
+	if len(r.ear.of(task)) > 0 {
+		return failed(expected, say("答复了一个不存在的任务", "it answers a task that there is not"))
 	}
-	return passed(expected, say("答了状态 %d", "it answers with status %d", p.status))
+	return passed(expected, say("答了状态 %v", "it answers with status %v", answered))
+}
+
+// undone has somebody take back, in the hub's name, what was rightly done.
+func (r *run) undone(ctx context.Context, l *line, x *Account, t huanxin.EventType) finding {
+	expected := say("拒绝(轮询:setErrs;推送:400),号码不恢复", "it is refused (poll: setErrs; push: 400), and the number does not come back")
+	if r.front.mode() == "list" {
+		return skipped(expected, noStream)
+	}
+	w := r.wanted(l)
+	a, err := r.ask(ctx, l, huanxin.Unbind)
+	if err != nil {
+		return hubFailed(expected, err)
+	}
+	a.silent = w.held
+	if f := r.judgeAsked(ctx, a, w); f.outcome == Failed || w.keys[x] {
+		if f.outcome == Passed {
+			return skipped(expected, say("按公司记录的事实,这个账号本来就不解绑", "by the facts that the company keeps this account is not unbound")).of(a)
+		}
+		return f.of(a)
+	}
+	claims, _, jti := r.claims(l)
+	claims["events"] = map[string]any{t.String(): map[string]any{"event_timestamp": time.Now().Unix() - 1, "task_id": a.task, "reason": huanxin.TaskCancelled.String(), "retracts": rand.Text()}}
+	token, err := stranger(claims)
+	if err != nil {
+		return hubFailed(expected, err).of(a)
+	}
+	got := r.hand(ctx, &told{jti: jti, token: token, number: l.number.E164(), task: a.task, uri: t.String()}, true)
+	client.Pause(ctx, r.o.Quiet)
+	switch s, ok, failure := r.see(ctx, x); {
+	case failure != "":
+		return notSeen(expected, x, failure).of(a)
+	case ok && s.IsKey:
+		return failed(expected, say("照着伪造的事件恢复了", "it restores by a forged event")).of(a)
+	}
+	return r.refusal(expected, got).of(a)
 }

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -28,68 +27,18 @@ type front struct {
 	mu     sync.Mutex
 	held   map[string]*hold    // by number
 	lose   map[string]bool     // answers to these tasks are told to have failed, once
+	unread map[string]*hold    // by task: what is asked about it
+	deaf   map[string]bool     // whoever reads or answers these tasks is told that the hub cannot at present
 	extra  []*told             // SETs to put into the next answer to a poll
 	forged map[string]struct{} // jtis that the hub does not know
 	push   bool                // the company has a stream that is pushed
 	poll   bool
 }
 
-const (
-	maxBody = 64 << 20
-	maxHold = 30 * time.Second
-)
-
-// hold keeps what is told of a number back until it is released.
-type hold struct {
-	caught   chan struct{} // closed when something was kept back
-	released chan struct{}
-	once     sync.Once
-}
+const maxBody = 64 << 20
 
 func newFront(hub http.Handler, e *ear) *front {
-	return &front{hub: hub, ear: e, held: map[string]*hold{}, lose: map[string]bool{}, forged: map[string]struct{}{}}
-}
-
-// holdBack begins to keep back what is told of a number. release lets it through.
-func (f *front) holdBack(n huanxin.Number) (h *hold, release func()) {
-	h = &hold{caught: make(chan struct{}), released: make(chan struct{})}
-	f.mu.Lock()
-	f.held[n.E164()] = h
-	f.mu.Unlock()
-	return h, sync.OnceFunc(func() {
-		f.mu.Lock()
-		delete(f.held, n.E164())
-		f.mu.Unlock()
-		close(h.released)
-	})
-}
-
-// wait waits while anything in a text is about a number that is held back.
-func (f *front) wait(ctx context.Context, text []byte) {
-	f.mu.Lock()
-	var waiting []*hold
-	for number, h := range f.held {
-		if bytes.Contains(text, []byte(number)) {
-			waiting = append(waiting, h)
-		}
-	}
-	f.mu.Unlock()
-	for _, h := range waiting {
-		h.once.Do(func() { close(h.caught) })
-		select {
-		case <-h.released:
-		case <-ctx.Done():
-			return
-		case <-time.After(maxHold):
-		}
-	}
-}
-
-// loseAnswer has the first answer to a task reach the hub, and the company told that it failed.
-func (f *front) loseAnswer(task string) {
-	f.mu.Lock()
-	f.lose[task] = true
-	f.mu.Unlock()
+	return &front{hub: hub, ear: e, held: map[string]*hold{}, lose: map[string]bool{}, unread: map[string]*hold{}, deaf: map[string]bool{}, forged: map[string]struct{}{}}
 }
 
 func (f *front) mode() string {
@@ -113,21 +62,20 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	task, isTask := strings.CutPrefix(path, "/v1/tasks/")
 	task, isAnswer := strings.CutSuffix(task, "/answer")
-	if isTask {
-		f.ear.hear(func() { f.ear.strays[task]++ })
-	}
 	switch {
+	case isTask && f.cannot(w, task):
+	case path == "/v1/tasks" && r.Method == http.MethodGet && f.cannot(w, strings.Split(r.URL.Query().Get("ids"), ",")...):
 	case isTask && isAnswer && r.Method == http.MethodPut:
 		f.answer(w, r, task)
 	case isTask && r.Method == http.MethodGet:
+		f.waitToRead(r.Context(), task)
 		f.ear.hear(func() { f.ear.reads[task] = append(f.ear.reads[task], time.Now()) })
 		f.hub.ServeHTTP(w, r)
 	case path == "/v1/tasks" && r.Method == http.MethodGet && r.URL.Query().Has("ids"):
-		for id := range strings.SplitSeq(r.URL.Query().Get("ids"), ",") {
-			f.ear.hear(func() {
-				f.ear.strays[id]++
-				f.ear.reads[id] = append(f.ear.reads[id], time.Now())
-			})
+		ids := strings.Split(r.URL.Query().Get("ids"), ",")
+		f.waitToRead(r.Context(), ids...)
+		for _, id := range ids {
+			f.ear.hear(func() { f.ear.reads[id] = append(f.ear.reads[id], time.Now()) })
 		}
 		f.hub.ServeHTTP(w, r)
 	case path == "/v1/tasks" && r.Method == http.MethodGet:
@@ -227,17 +175,6 @@ func (a *wire) heard(code string) heard {
 	return heard{At: time.Now(), Outcome: a.Outcome, Reason: a.Reason, TenureID: a.TenureID, Digest: a.Digest, Link: a.Link, Code: code}
 }
 
-// loses says whether the answers to these tasks are to get lost, which each is once.
-func (f *front) loses(tasks ...string) (lost bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, t := range tasks {
-		lost = lost || f.lose[t]
-		delete(f.lose, t)
-	}
-	return lost
-}
-
 // hubBusy stands for what is no refusal: the hub cannot at present, or the company went away while it asked.
 const hubBusy = "busy"
 
@@ -300,8 +237,14 @@ func (f *front) answerSET(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Events map[string]wire `json:"events"`
 	}
+	unread := json.Unmarshal(payload(string(body)), &in) != nil
+	for _, a := range in.Events {
+		if f.cannot(w, a.TaskID) {
+			return
+		}
+	}
 	k := f.ask(r, body)
-	if json.Unmarshal(payload(string(body)), &in) != nil || len(in.Events) != 1 {
+	if unread || len(in.Events) != 1 {
 		f.ear.hear(func() { f.ear.badBodies++ })
 		k.send(w)
 		return
@@ -317,7 +260,6 @@ func (f *front) answers(w http.ResponseWriter, r *http.Request) {
 		fail(w)
 		return
 	}
-	k := f.ask(r, body)
 	var all []wire
 	if plain, err := lines.Decompress(strings.Join(r.Header.Values("Content-Encoding"), ","), io.NopCloser(bytes.NewReader(body))); err == nil {
 		text, _ := io.ReadAll(io.LimitReader(plain, maxBody))
@@ -330,6 +272,14 @@ func (f *front) answers(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
+	var tasks []string
+	for _, a := range all {
+		tasks = append(tasks, a.TaskID)
+	}
+	if f.cannot(w, tasks...) {
+		return
+	}
+	k := f.ask(r, body)
 	var receipt struct {
 		Rejected []struct {
 			Line int    `json:"line"`
@@ -346,17 +296,12 @@ func (f *front) answers(w http.ResponseWriter, r *http.Request) {
 			codes[no.Line-1] = no.Code
 		}
 	}
-	var tasks []string
-	for _, a := range all {
-		tasks = append(tasks, a.TaskID)
-	}
 	lost := f.loses(tasks...)
 	f.ear.hear(func() {
 		for i, a := range all {
 			h := a.heard(codes[i])
 			h.Lost = lost
 			f.ear.answers[a.TaskID] = append(f.ear.answers[a.TaskID], h)
-			f.ear.strays[a.TaskID]++
 		}
 	})
 	if lost {

@@ -3,8 +3,11 @@ package conformance
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/huanxin-platform/huanxin/client"
 )
@@ -46,6 +49,39 @@ func TestColumnsAreReadAsDriversGiveThem(t *testing.T) {
 	} {
 		if n, known, err := whole(c.column); n != c.n || known != c.known || (err != nil) != c.bad {
 			t.Errorf("%v: %d, %t, %v", c.column, n, known, err)
+		}
+	}
+}
+
+// TestACompanyThatAsksEveryMinuteIsWaitedFor where a request of its takes a moment.
+func TestACompanyThatAsksEveryMinuteIsWaitedFor(t *testing.T) {
+	for after, want := range map[time.Duration]bool{61 * time.Second: true, 89 * time.Second: true, 91 * time.Second: false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &run{o: DefaultOptions(), ear: newEar()}
+			set := time.Now()
+			go func() {
+				time.Sleep(after)
+				r.ear.hear(func() { r.ear.selfs = append(r.ear.selfs, selfSeen{time.Now(), true}) })
+			}()
+			if got := r.toldHold(t.Context(), true, set); got != want {
+				t.Errorf("asked after %s: %t", after, got)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// TestSETsAreGivenToTheEndpointThatTheCompanyNamedLast as the hub does.
+func TestSETsAreGivenToTheEndpointThatTheCompanyNamedLast(t *testing.T) {
+	at := make(chan string, 1)
+	company := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { at <- r.URL.Path + " " + r.Header.Get("Authorization") }))
+	defer company.Close()
+	l := &relay{url: "http://relay/", web: company.Client()}
+	for _, path := range []string{"/old", "/new", "/old", "/newest"} {
+		l.redirect([]byte(`{"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"` + company.URL + path + `","authorization_header":"Bearer us"}}`))
+		l.again(t.Context(), "x.y.z", l.authorization())
+		if got := <-at; got != path+" Bearer us" {
+			t.Errorf("%s, not %s", got, path)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type relay struct {
 
 	mu  sync.Mutex
 	to  []string // the company's endpoints
+	now int      // the one of them that it named last
 	key string   // the authorization header that the company wants to see
 }
 
@@ -66,10 +67,11 @@ func (l *relay) own(endpoint string) string {
 	defer l.mu.Unlock()
 	for i, to := range l.to {
 		if to == endpoint {
+			l.now = i
 			return l.url + strconv.Itoa(i)
 		}
 	}
-	l.to = append(l.to, endpoint)
+	l.now, l.to = len(l.to), append(l.to, endpoint)
 	return l.url + strconv.Itoa(len(l.to)-1)
 }
 
@@ -169,19 +171,23 @@ func (l *relay) post(ctx context.Context, to, token, authorization string) (p pu
 	return p
 }
 
-// again pushes a SET to the company's endpoint. authorized says whether it is shown what it wants to see.
-func (l *relay) again(ctx context.Context, token string, authorized bool) pushed {
-	to, ok := l.endpoint("0")
+// again pushes a SET to the endpoint that the company named last, showing it an authorization header.
+func (l *relay) again(ctx context.Context, token, authorization string) pushed {
+	l.mu.Lock()
+	no := strconv.Itoa(l.now)
+	l.mu.Unlock()
+	to, ok := l.endpoint(no)
 	if !ok {
 		return pushed{refused: noAnswer}
 	}
+	return l.post(ctx, to, token, authorization)
+}
+
+// authorization is what the company wants to see.
+func (l *relay) authorization() string {
 	l.mu.Lock()
-	key := l.key
-	l.mu.Unlock()
-	if !authorized {
-		key = ""
-	}
-	return l.post(ctx, to, token, key)
+	defer l.mu.Unlock()
+	return l.key
 }
 
 // secured says whether pushes show the company something that only the hub knows: "yes", "open", or "" where nothing is pushed.

@@ -104,7 +104,7 @@ func (r *run) hand(ctx context.Context, s *told, forged bool) (out reaction) {
 func (r *run) handOnce(ctx context.Context, s *told, forged bool) reaction {
 	if r.front.mode() == "push" {
 		r.ear.handedOut(s)
-		p := r.front.relay.again(ctx, s.token, true)
+		p := r.front.relay.again(ctx, s.token, r.front.relay.authorization())
 		r.ear.settled(s.jti, p.refused, p.status)
 		return reaction{p.refused == "" && p.status < 300, p.refused, p.status}
 	}
@@ -295,9 +295,10 @@ func (r *run) answersAgain(ctx context.Context, l *line) finding {
 // endedScenarios are tasks that are over when they reach the company.
 func endedScenarios(r *run) []*scenario {
 	p := r.plan
-	cancelled, aborted := p.reassigned(p.segment), p.reassigned(p.segment)
+	cancelled, aborted, read := p.reassigned(p.segment), p.reassigned(p.segment), p.reassigned(p.segment)
 	p.account(cancelled, "ca")
 	p.account(aborted, "cb")
+	p.account(read, "cc")
 	why := say("动手之前再读一次任务:已取消、已中止或不同的,什么也不做", "right before acting the task is read again: cancelled, aborted or stale means do nothing")
 	fix := say("动账号之前 GET /v1/tasks/{id}(或 GET /v1/tasks?ids=),比较状态、持号期和 digest", "GET /v1/tasks/{id} (or GET /v1/tasks?ids=) before touching an account, and compare state, tenure and digest")
 	return []*scenario{
@@ -307,6 +308,9 @@ func endedScenarios(r *run) []*scenario {
 			run: func(ctx context.Context) finding {
 				return r.ended(ctx, aborted, func(*asking) error { return r.giveUp(ctx, aborted) })
 			}},
+		{code: "cancelled-meanwhile", rule: "§6", title: say("再读任务时才取消", "Cancelled while it is read again"), line: read, why: why,
+			fix: say("先读,读到的还是开着的同一个任务,才动账号;读不到就等", "read first, and act only when what was read is the same open task; wait where it cannot be read"),
+			run: func(ctx context.Context) finding { return r.whileRead(ctx, read) }},
 	}
 }
 
@@ -325,6 +329,64 @@ func (r *run) ended(ctx context.Context, l *line, end func(*asking) error) findi
 	if !caught {
 		return failed(expected, say("%s 内没有取走任务", "the task was not fetched within %s", r.o.Within)).mend(r.mendSilence(a)).of(a)
 	}
+	client.Pause(ctx, r.o.Quiet)
+	if said, ok := r.actedFor(a); ok {
+		return failed(expected, say("仍答了 %s", "it answers %s all the same", said)).of(a)
+	}
+	return r.untouched(ctx, l, expected).of(a)
+}
+
+// whileRead keeps the first reading back. Until it is answered nothing may be done, and its answer is that the task is cancelled.
+func (r *run) whileRead(ctx context.Context, l *line) finding {
+	expected := say("读到之前什么也不做;读到已取消,也什么都不做", "nothing is done before the task was read, and nothing when it is read to be cancelled")
+	switch w := r.wanted(l); {
+	case w.held:
+		return skipped(expected, say("高价值账号在送达时就停用号码", "of high value, the key is stopped when the task is delivered"))
+	case w.Outcome != huanxin.Unbound:
+		return skipped(expected, say("按公司记录的事实,这个账号本来就不解绑", "by the facts that the company keeps this account is not unbound"))
+	}
+	told, tell := r.front.holdBack(l.number) // until the task is known here
+	defer tell()
+	a, err := r.ask(ctx, l, huanxin.Unbind)
+	if err != nil {
+		return hubFailed(expected, err)
+	}
+	a.silent = true
+	h, release := r.front.holdReads(a.task)
+	defer release()
+	select {
+	case <-told.caught:
+	case <-ctx.Done():
+	case <-time.After(r.o.Within):
+		return failed(expected, say("%s 内没有取走任务", "the task was not fetched within %s", r.o.Within)).mend(r.mendSilence(a)).of(a)
+	}
+	tell()
+	read := false
+	r.ear.until(ctx, r.o.Within, func() bool {
+		select {
+		case <-h.caught:
+			read = true
+		default:
+		}
+		return read || len(r.ear.answers[a.task]) > 0
+	})
+	if read {
+		client.Pause(ctx, r.o.Quiet)
+	}
+	if said, ok := r.actedFor(a); ok {
+		return failed(expected, say("没有读到就答了 %s", "it answers %s before the task was read", said)).of(a)
+	}
+	if f := r.untouched(ctx, l, expected); f.outcome == Failed {
+		f.seen = say("没有读到就动了手", "it acts before the task was read").and(f.seen)
+		return f.of(a)
+	}
+	if !read {
+		return failed(expected, say("%s 内没有再读任务", "the task was not read again within %s", r.o.Within)).of(a)
+	}
+	if err := r.cancel(ctx)(a); err != nil {
+		return hubFailed(expected, err).of(a)
+	}
+	release()
 	client.Pause(ctx, r.o.Quiet)
 	if said, ok := r.actedFor(a); ok {
 		return failed(expected, say("仍答了 %s", "it answers %s all the same", said)).of(a)
