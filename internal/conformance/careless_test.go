@@ -68,7 +68,7 @@ func newReceiver(t *testing.T, push bool, faults ...string) (*receiver, conforma
 	if r.faults["never answers"] || r.faults["forgets the digest"] {
 		o.Within = 3 * time.Second // it is waited for
 	}
-	if r.faults["stores nothing"] {
+	if r.faults["stores nothing"] || r.faults["unbinds everything"] || r.faults["answers once"] {
 		o.Within = 20 * time.Second
 	}
 	o.Without = []string{conformance.FactClass}
