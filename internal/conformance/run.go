@@ -45,7 +45,7 @@ type Options struct {
 	Gone func() <-chan struct{}
 	// Inspector looks at the accounts; nil: it is judged by answers alone.
 	Inspector Inspector
-	// Say is told what happens, for people to read.
+	// Say is told what happens, for people to read: one thing after the other, though scenarios run beside each other.
 	Say func(Text)
 	Log *slog.Logger
 }
@@ -91,8 +91,13 @@ type asking struct {
 }
 
 func newRun(o Options, h *hub) *run {
-	if o.Say == nil {
-		o.Say = func(Text) {}
+	tell, saying := o.Say, new(sync.Mutex)
+	o.Say = func(x Text) {
+		saying.Lock()
+		defer saying.Unlock()
+		if tell != nil {
+			tell(x)
+		}
 	}
 	r := &run{o: o, hub: h, front: h.front, ear: h.ear, plan: newPlan(o.Segment, time.Now()), without: map[string]bool{}, looking: make(chan struct{}, looksAtOnce),
 		asked: map[string]*asking{}, right: map[string]heard{}, settled: map[*Account]bool{}, faulty: map[*line]bool{}}
