@@ -120,7 +120,7 @@ func (a *Agent) keepAsking(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for pause(ctx, time.Duration(a.cfg.Timings.HoldEvery)); ctx.Err() == nil; pause(ctx, time.Duration(a.cfg.Timings.HoldEvery)) {
+		for client.Pause(ctx, time.Duration(a.cfg.Timings.HoldEvery)) {
 			if err := a.askSelf(ctx); err != nil && ctx.Err() == nil {
 				a.about.failed(err)
 			}

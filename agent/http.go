@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/huanxin-platform/huanxin"
+	"github.com/huanxin-platform/huanxin/client"
 	"github.com/huanxin-platform/huanxin/client/clientkey"
 )
 
@@ -233,7 +234,7 @@ func (c *httpConnector) post(ctx context.Context, path, idempotency string, in, 
 		if err == nil || !again || attempt == c.cfg.Attempts || ctx.Err() != nil {
 			return err
 		}
-		pause(ctx, max(wait, min(after, 10*time.Second)))
+		client.Pause(ctx, max(wait, min(after, 10*time.Second)))
 		wait *= 2
 	}
 }

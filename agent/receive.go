@@ -41,16 +41,7 @@ func (a *Agent) receive(ctx context.Context) {
 		failures++
 		a.about.failed(err)
 		a.log.Warn("the feed cannot be received", "app", a.cfg.Hub.ClientID, "error", err)
-		pause(ctx, a.backoffAfter(failures, err))
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
+		client.Pause(ctx, a.backoffAfter(failures, err))
 	}
 }
 

@@ -17,19 +17,7 @@ func signEmbedded(claims map[string]any, kid string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := json.Marshal(claims)
-	if err != nil {
-		return "", err
-	}
-	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{EmbedJWK: true}).WithType(setType).WithHeader(jose.HeaderKey("kid"), kid))
-	if err != nil {
-		return "", err
-	}
-	signed, err := s.Sign(text)
-	if err != nil {
-		return "", err
-	}
-	return signed.CompactSerialize()
+	return signBy(jose.SigningKey{Algorithm: jose.ES256, Key: key}, &jose.SignerOptions{EmbedJWK: true}, claims, kid)
 }
 
 // signHMAC signs claims with what everybody has: the text of a public key, taken for a secret.
@@ -38,12 +26,16 @@ func signHMAC(claims map[string]any, kid string, public any) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	secret := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	return signBy(jose.SigningKey{Algorithm: jose.HS256, Key: secret}, &jose.SignerOptions{}, claims, kid)
+}
+
+func signBy(key jose.SigningKey, o *jose.SignerOptions, claims map[string]any, kid string) (string, error) {
 	text, err := json.Marshal(claims)
 	if err != nil {
 		return "", err
 	}
-	secret := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: secret}, (&jose.SignerOptions{}).WithType(setType).WithHeader(jose.HeaderKey("kid"), kid))
+	s, err := jose.NewSigner(key, o.WithType(setType).WithHeader(jose.HeaderKey("kid"), kid))
 	if err != nil {
 		return "", err
 	}

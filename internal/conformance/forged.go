@@ -220,17 +220,9 @@ func (r *run) undone(ctx context.Context, l *line, x *Account, t huanxin.EventTy
 	if r.front.mode() == "list" {
 		return skipped(expected, noStream)
 	}
-	w := r.wanted(l)
-	a, err := r.ask(ctx, l, huanxin.Unbind)
-	if err != nil {
-		return hubFailed(expected, err)
-	}
-	a.silent = w.held
-	if f := r.judgeAsked(ctx, a, w); f.outcome == Failed || w.keys[x] {
-		if f.outcome == Passed {
-			return skipped(expected, say("按公司记录的事实,这个账号本来就不解绑", "by the facts that the company keeps this account is not unbound")).of(a)
-		}
-		return f.of(a)
+	a, f := r.unbound(ctx, l, x, expected)
+	if f != nil {
+		return *f
 	}
 	claims, _, jti := r.claims(l)
 	claims["events"] = map[string]any{t.String(): map[string]any{"event_timestamp": time.Now().Unix() - 1, "task_id": a.task, "reason": huanxin.TaskCancelled.String(), "retracts": rand.Text()}}

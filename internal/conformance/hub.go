@@ -18,21 +18,17 @@ import (
 	"github.com/huanxin-platform/huanxin/internal/server"
 )
 
-const (
-	carrierID   = "conformance-carrier"
-	regulatorID = "conformance-regulator"
-)
+const carrierID = "conformance-carrier"
 
 // hub is a real one, with a front before it, and the parties of a run.
 type hub struct {
 	*server.Server
-	front     *front
-	ear       *ear
-	ring      *auth.KeyRing
-	carrier   *client.Client
-	regulator *client.Client
-	secret    string // of the company's client; "": it has keys
-	stop      func() error
+	front   *front
+	ear     *ear
+	ring    *auth.KeyRing
+	carrier *client.Client
+	secret  string // of the company's client; "": it has keys
+	stop    func() error
 }
 
 // openHub runs a hub on a new database until stop is called.
@@ -97,7 +93,6 @@ func (h *hub) register(ctx context.Context, o *Options) error {
 	all := []huanxin.TaskKind{huanxin.Unbind, huanxin.StopContact, huanxin.ClearLabel, huanxin.LiftRestriction}
 	for _, p := range []huanxin.Party{
 		{ID: carrierID, Kind: huanxin.CarrierParty, NameZh: "检验运营商", NameEn: "The carrier of the run", CoolingDays: huanxin.MinCoolingDays},
-		{ID: regulatorID, Kind: huanxin.RegulatorParty, NameZh: "检验监管方", NameEn: "The regulator of the run"},
 		{ID: o.ClientID, Kind: huanxin.AppParty, NameZh: "被检验的应用", NameEn: "The app under test", Class: o.Class, Kinds: all, Domains: o.Domains},
 	} {
 		if err := h.Hub.PutParty(ctx, core.Operator(), p, true); err != nil {
@@ -105,7 +100,7 @@ func (h *hub) register(ctx context.Context, o *Options) error {
 		}
 	}
 	secrets := map[string]string{}
-	for _, id := range []string{carrierID, regulatorID, o.ClientID} {
+	for _, id := range []string{carrierID, o.ClientID} {
 		in := core.NewClient{ID: id, Party: id, Secret: true}
 		if id == o.ClientID && o.JWKS != nil {
 			in.Secret, in.JWKS = false, o.JWKS
@@ -118,7 +113,6 @@ func (h *hub) register(ctx context.Context, o *Options) error {
 	h.secret = secrets[o.ClientID]
 	within := &http.Client{Transport: inside{h.Handler()}}
 	h.carrier = client.New(client.Options{URL: h.URL, ID: carrierID, Secret: secrets[carrierID], HTTP: within})
-	h.regulator = client.New(client.Options{URL: h.URL, ID: regulatorID, Secret: secrets[regulatorID], HTTP: within})
 	keys, err := h.Hub.SigningKeys(ctx)
 	if err != nil {
 		return err

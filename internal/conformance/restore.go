@@ -83,16 +83,9 @@ func (r *run) retracted(ctx context.Context, l *line, x *Account, back bool, mov
 	case w.held && !back:
 		return skipped(expected, say("高价值账号在这次检验里还没有解绑", "of high value, it is not unbound within this run"))
 	}
-	t, err := r.ask(ctx, l, huanxin.Unbind)
-	if err != nil {
-		return hubFailed(expected, err)
-	}
-	t.silent = w.held
-	if f := r.judgeAsked(ctx, t, w); f.outcome == Failed || w.keys[x] {
-		if f.outcome == Passed {
-			return skipped(expected, say("按公司记录的事实,这个账号本来就不解绑", "by the facts that the company keeps this account is not unbound")).of(t)
-		}
-		return f.of(t)
+	t, f := r.unbound(ctx, l, x, expected)
+	if f != nil {
+		return *f
 	}
 	events := l.events[len(l.events)-1:]
 	void := events[0]
@@ -130,4 +123,24 @@ func (r *run) staysUnbound(ctx context.Context, l *line, x *Account, expected Te
 		return passed(expected, say("没有恢复(公司没有订阅 recycle-retracted)", "it was not restored (the company does not ask for recycle-retracted)"))
 	}
 	return passed(expected, say("没有恢复", "it was not restored"))
+}
+
+// unbound has an account unbound, as the first part of a scenario; a finding ends it there.
+func (r *run) unbound(ctx context.Context, l *line, x *Account, expected Text) (*asking, *finding) {
+	w := r.wanted(l)
+	t, err := r.ask(ctx, l, huanxin.Unbind)
+	if err != nil {
+		f := hubFailed(expected, err)
+		return nil, &f
+	}
+	t.silent = w.held
+	f := r.judgeAsked(ctx, t, w)
+	switch {
+	case f.outcome == Passed && w.keys[x]:
+		f = skipped(expected, say("按公司记录的事实,这个账号本来就不解绑", "by the facts that the company keeps this account is not unbound"))
+	case f.outcome != Failed && !w.keys[x]:
+		return t, nil
+	}
+	f = f.of(t)
+	return nil, &f
 }
